@@ -18,7 +18,7 @@ LEDGER_FIELDS = (
     pa.field("id", pa.string(), nullable=False),
     pa.field("source", pa.string(), nullable=False),
     pa.field("part", pa.int32()),  # media.index of a removed part; null for the row itself
-    pa.field("modality", pa.string(), nullable=False),  # of the row: text | image | audio | mixed; of the part: its kind
+    pa.field("modality", pa.string(), nullable=False),  # of the row: text | image | audio | mixed; of a part: its kind
     pa.field("verdict", pa.string(), nullable=False),  # kept | rejected
     pa.field("step", pa.string()),  # "3:text.gopher_quality" or "input:jsonl"; null when kept
     pa.field("reason", pa.string()),
