@@ -1,0 +1,53 @@
+"""The packed records a global step moves between machines: Arrow batches of plain numbers, never rows' payloads.
+
+A node is a row or a media part of one: `node` = unit number << 32 | row in the unit's kept file; `part` = media.index
+or -1. `rank` orders nodes for the keep rule (0 for all: first in the canonical order wins); ties go by (node, part).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+
+from transforms.dedup.base import Keys
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, dtype, nullable=False) for name, dtype in columns.items()])
+
+
+#: one key of one node
+KEYS = _schema(band=pa.uint16(), hi=pa.uint64(), lo=pa.uint64(), rank=pa.uint64(), node=pa.uint64(), part=pa.int32())
+
+#: two nodes, `a` before `b` in keep order; `similarity` 1 when equal keys are proof, NaN until it is verified
+PAIRS = _schema(
+    a_rank=pa.uint64(),
+    a_node=pa.uint64(),
+    a_part=pa.int32(),
+    b_rank=pa.uint64(),
+    b_node=pa.uint64(),
+    b_part=pa.int32(),
+    similarity=pa.float64(),
+)
+
+UNIT_SHIFT = np.uint64(32)
+ROW_MASK = np.uint64(0xFFFFFFFF)
+
+
+def key_batch(keys: Keys, unit: int, first_row: int) -> pa.RecordBatch:
+    """A batch's keys with the rows' global addresses; `first_row` is the batch's place in the unit's kept file."""
+    node = (np.uint64(unit) << UNIT_SHIFT) | (keys.row.astype(np.uint64) + np.uint64(first_row))
+    hi, lo = np.ascontiguousarray(keys.key[:, 0]), np.ascontiguousarray(keys.key[:, 1])
+    return batch_of(KEYS, keys.band, hi, lo, keys.rank, node, keys.part)
+
+
+def batch_of(schema: pa.Schema, *columns: np.ndarray) -> pa.RecordBatch:
+    """A record batch from numpy columns."""
+    arrays = [pa.array(np.ascontiguousarray(c), field.type) for c, field in zip(columns, schema, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def columns_of(batches: list[pa.RecordBatch], schema: pa.Schema) -> dict[str, np.ndarray]:
+    """The columns of several batches as numpy arrays, in one piece each."""
+    table = pa.Table.from_batches(batches, schema=schema)
+    return {name: table.column(name).to_numpy() for name in schema.names}

@@ -1,0 +1,65 @@
+"""Ledger rows from judged batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.engine import modality
+from schemas.ledger import KEPT, REJECTED
+from schemas.sample import SENTINEL
+
+#: characters of the text a ledger row shows a person
+EXCERPT_CHARS = 200
+
+
+def kept_rows(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Ledger rows of a kept batch, in the run's ledger schema."""
+    nulls = pa.nulls(batch.num_rows, pa.string())
+    columns = {"part": pa.nulls(batch.num_rows, pa.int32()), "modality": pa.array(modality(batch), pa.string())}
+    columns |= {"verdict": pa.array([KEPT] * batch.num_rows, pa.string()), "step": nulls, "reason": nulls}
+    return _assemble(batch, columns | {"detail": nulls, "match_id": nulls}, schema)
+
+
+def rejected_rows(label: str, batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Ledger rows of rejected rows and removed parts (a batch with REJECT columns), in the run's ledger schema."""
+    parts = batch.column("reject.part")
+    found = modality(batch)
+    for row in np.flatnonzero(parts.is_valid().to_numpy(zero_copy_only=False)):
+        index = parts[row].as_py()
+        found[row] = next(m["kind"].as_py() for m in batch.column("media")[row] if m["index"].as_py() == index)
+    columns = {
+        "part": parts,
+        "modality": pa.array(found, pa.string()),
+        "verdict": pa.array([REJECTED] * batch.num_rows, pa.string()),
+        "step": pa.array([label] * batch.num_rows, pa.string()),
+        "reason": batch.column("reject.reason"),
+        "detail": batch.column("reject.detail"),
+        "match_id": batch.column("reject.match_id"),
+    }
+    return _assemble(batch, columns, schema)
+
+
+def _assemble(batch: pa.RecordBatch, columns: dict[str, pa.Array], schema: pa.Schema) -> pa.RecordBatch:
+    text = pc.replace_substring(batch.column("text"), SENTINEL, "")
+    columns["id"] = batch.column("id")
+    columns["source"] = batch.column("source")
+    columns["num_chars"] = pc.utf8_length(text).cast(pa.int64())
+    columns["num_media_bytes"] = _media_bytes(batch)
+    columns["excerpt"] = pc.utf8_slice_codeunits(text, 0, EXCERPT_CHARS).cast(pa.string())
+    arrays = []
+    for field in schema:
+        if field.name in columns:
+            arrays.append(columns[field.name])
+        else:
+            at = batch.schema.get_field_index(field.name)
+            arrays.append(batch.column(at) if at >= 0 else pa.nulls(batch.num_rows, field.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _media_bytes(batch: pa.RecordBatch) -> pa.Array:
+    media = batch.column("media")
+    sizes = pc.binary_length(media.flatten().field("data")).to_numpy(zero_copy_only=False)
+    rows = pc.list_parent_indices(media).to_numpy(zero_copy_only=False)
+    return pa.array(np.bincount(rows, weights=sizes, minlength=batch.num_rows).astype(np.int64))

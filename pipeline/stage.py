@@ -1,0 +1,132 @@
+"""One stage over one work unit: read, judge, commit. The work a runner distributes; a plain function of its task."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.dedup.records import KEYS, key_batch
+from pipeline.engine import ERROR, Judged, run_steps
+from pipeline.ledger import rejected_rows
+from pipeline.plan import Plan, StagePlan, ready_plan
+from pipeline.rows import survivors
+from pipeline.storage import committed, write_bytes
+from pipeline.units import Unit
+from pipeline.workdir import UnitFiles, unit_files
+from schemas.errors import SluiceError
+
+BATCH_ROWS = 1024
+BATCH_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class StageTask:
+    """What a worker needs for one unit's stage. `previous` and `drops` are files of the stage before (None at 0)."""
+
+    recipe_json: str
+    work: str
+    stage: int
+    unit: Unit
+    fingerprint: str
+    tokenizer: str
+    previous: str | None = None
+    drops: str | None = None
+
+
+@dataclass
+class _Tally:
+    rows_in: int = 0
+    rows_kept: int = 0
+    tokens: int = 0
+    errors: Counter[str] = field(default_factory=Counter)
+    seen: int = 0
+
+
+def run_stage(task: StageTask) -> dict[str, Any]:
+    """Runs one stage over one unit and commits its files; a unit that is already committed is not run again.
+
+    Returns the marker's counts: `unit`, `rows_in`, `rows_kept`, `tokens`, `errors` (rows a step raised on, by step).
+    """
+    files = unit_files(Path(task.work), task.stage, task.fingerprint)
+    done = files.counts()
+    if done is not None:
+        return done
+    plan = ready_plan(task.recipe_json, task.tokenizer)
+    stage = plan.stages[task.stage]
+    files.folder.mkdir(parents=True, exist_ok=True)
+    tally = _Tally()
+    with ExitStack() as stack:
+        kept = _writer(stack, files.kept, stage.schema)
+        ledger = _writer(stack, files.ledger, plan.ledger)
+        keys = {label: _writer(stack, files.keys(label), KEYS) for label, _ in stage.dedups}
+        for judged in _judged(task, plan, stage, tally):
+            for label, rows in judged.rejected:
+                ledger.write_batch(rejected_rows(label, rows, plan.ledger))
+            tally.errors.update(judged.errors)
+            batch = judged.kept
+            if not batch.num_rows:
+                continue
+            for label, dedup in stage.dedups:
+                keys[label].write_batch(key_batch(dedup.keys(batch), task.unit.number, tally.rows_kept))
+            kept.write_batch(batch)
+            tally.rows_kept += batch.num_rows
+            if "tokens.count" in batch.schema.names:
+                tally.tokens += int(np.sum(batch.column("tokens.count").to_numpy(zero_copy_only=False)))
+    counts = {
+        "unit": task.unit.number,
+        "rows_in": tally.rows_in,
+        "rows_kept": tally.rows_kept,
+        "tokens": tally.tokens,
+        "errors": dict(tally.errors),
+    }
+    write_bytes(files.marker, json.dumps(counts).encode())
+    return counts
+
+
+def _judged(task: StageTask, plan: Plan, stage: StagePlan, tally: _Tally) -> Iterator[Judged]:
+    """Batches through the stage's steps, with what the source or the global steps rejected before them."""
+    full = plan.recipe.output.ledger == "full"
+    if task.stage == 0:
+        label, source = plan.sources[task.unit.input]
+        for outcome in source.read(task.unit.span(), BATCH_ROWS, BATCH_BYTES):
+            tally.rows_in += outcome.kept.num_rows + outcome.rejected.num_rows
+            judged = run_steps(stage.steps, outcome.kept, score_rejected=full)
+            if outcome.rejected.num_rows:
+                judged.rejected.insert(0, (label, outcome.rejected))
+            yield judged
+        return
+    if task.previous is None:
+        raise AssertionError(f"stage {task.stage} of unit {task.unit.number} has no stage before it")
+    for part in survivors(UnitFiles(Path(task.previous)).kept, task.drops):
+        tally.rows_in += part.batch.num_rows
+        judged = run_steps(stage.steps, part.batch, score_rejected=full)
+        judged.rejected = part.rejected + judged.rejected
+        yield judged
+
+
+def _writer(stack: ExitStack, path: Path, schema: pa.Schema) -> Any:
+    temporary = stack.enter_context(committed(path))
+    sink = stack.enter_context(pa.OSFile(str(temporary), "wb"))
+    return stack.enter_context(pa.ipc.new_file(sink, schema))
+
+
+def check_errors(results: list[dict[str, Any]], max_ratio: float) -> None:
+    """Raises SluiceError when a step raised on more than `max_ratio` of the rows."""
+    total = sum(result["rows_in"] for result in results)
+    errors: Counter[str] = Counter()
+    for result in results:
+        errors.update(result["errors"])
+    for label, count in sorted(errors.items()):
+        if count > max_ratio * total:
+            raise SluiceError(
+                f"step {label} raised on {count} of {total} rows, more than max_error_ratio {max_ratio}; the ledger rows "
+                f"with the reason {ERROR!r} say why. Mend the step or its input, or raise max_error_ratio in the recipe"
+            )
