@@ -147,12 +147,15 @@ class PartFilter(Transform[P]):
         """One verdict a media part of `kind`; `parts` holds only those, flattened over the batch."""
 
     def apply(self, batch: pa.RecordBatch) -> Outcome:
-        annotated = self.annotate(batch)
-        parts = Parts.of(annotated, self.kind)
-        reasons, details, matches = self.judge_parts(parts).arrays()
+        parts = Parts.of(self.annotate(batch), self.kind)
+        return self.remove(parts, self.judge_parts(parts))
+
+    def remove(self, parts: Parts, verdicts: Verdicts) -> Outcome:
+        """What becomes of `parts.batch` under these verdicts, one a part: bad parts go, or their whole rows."""
+        reasons, details, matches = verdicts.arrays()
         if getattr(self.params, "on_bad", "part") == "row":
-            return partition(annotated, _worst_part(parts, annotated.num_rows, reasons, details, matches))
-        return Outcome(*drop_parts(annotated, parts, reasons, details, matches))
+            return partition(parts.batch, _worst_part(parts, parts.batch.num_rows, reasons, details, matches))
+        return Outcome(*drop_parts(parts.batch, parts, reasons, details, matches))
 
 
 class Explode(Transform[P]):
