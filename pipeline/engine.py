@@ -140,7 +140,7 @@ def apply_isolated(step: Step, batch: pa.RecordBatch) -> tuple[Outcome, int]:
         outcome = step.transform.apply(batch)
     except (AssertionError, KeyboardInterrupt):
         raise
-    except Exception as error:  # noqa: BLE001  any fault of one row must cost that row only
+    except Exception as error:
         if batch.num_rows > 1:
             half = batch.num_rows // 2
             first, bad_first = apply_isolated(step, batch.slice(0, half))

@@ -51,9 +51,7 @@ class Plan:
 
 def compile_plan(recipe: Recipe, tokenizer: str = TOKENIZER_PENDING) -> Plan:
     """Compiles a resolved recipe, walking the schema through every step; raises RecipeError where one cannot run."""
-    sources = tuple(
-        (f"input:{spec.use}", build_source(spec.use, dict(spec.params))) for spec in recipe.inputs
-    )
+    sources = tuple((f"input:{spec.use}", build_source(spec.use, dict(spec.params))) for spec in recipe.inputs)
     groups: list[tuple[list[Step], list[tuple[str, Dedup]]]] = [([], [])]
     specs: list[list[dict[str, Any]]] = [[]]
     for number, spec in enumerate(recipe.steps, start=1):
@@ -61,7 +59,9 @@ def compile_plan(recipe: Recipe, tokenizer: str = TOKENIZER_PENDING) -> Plan:
         made = build(spec.use, dict(spec.params))
         if isinstance(made, Dedup):
             if spec.when is not None:
-                raise RecipeError(f"recipe {recipe.name!r}, {label}: a global step compares all rows; it takes no `when`")
+                raise RecipeError(
+                    f"recipe {recipe.name!r}, {label}: a global step compares all rows; it takes no `when`"
+                )
             groups[-1][1].append((label, made))
         else:
             if groups[-1][1]:

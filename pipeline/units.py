@@ -17,7 +17,17 @@ from pipeline.sources.base import InputFile, Span
 from schemas.errors import SluiceError
 
 #: libraries whose version can change a row's bytes or fate
-_VERSIONED = ("sluice", "pyarrow", "pillow", "soundfile", "ftfy", "regex", "fasttext-predict", "tokenizers", "fastokens")
+_VERSIONED = (
+    "sluice",
+    "pyarrow",
+    "pillow",
+    "soundfile",
+    "ftfy",
+    "regex",
+    "fasttext-predict",
+    "tokenizers",
+    "fastokens",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,9 @@ def open_shard(path: str | Path) -> pa.Table:
         with pa.memory_map(str(path)) as source:
             table = pa.ipc.open_file(source).read_all()
     except (pa.ArrowInvalid, OSError) as error:
-        raise SchemaError(f"{path} is not a readable token shard ({error}); run the recipe again to rebuild it") from error
+        raise SchemaError(
+            f"{path} is not a readable token shard ({error}); run the recipe again to rebuild it"
+        ) from error
     metadata = table.schema.metadata or {}
     if metadata.get(b"sluice.schema") != b"token_shard":
         raise SchemaError(f"{path} is an Arrow file, but not a token shard made by sluice")

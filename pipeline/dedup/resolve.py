@@ -20,7 +20,9 @@ def removals(batches: list[pa.RecordBatch], *, components: bool = False) -> pa.R
     """The pairs (`a` kept, `b` removed) that explain every removal, one a removed node, in `b` order."""
     columns = columns_of(batches, PAIRS)
     nodes = {
-        side: np.rec.fromarrays([columns[f"{side}_{name}"] for name in ("rank", "node", "part")], names="rank,node,part")
+        side: np.rec.fromarrays(
+            [columns[f"{side}_{name}"] for name in ("rank", "node", "part")], names="rank,node,part"
+        )
         for side in ("a", "b")
     }
     everyone, place = np.unique(np.concatenate([nodes["a"], nodes["b"]]), return_inverse=True)

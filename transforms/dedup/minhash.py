@@ -59,7 +59,9 @@ class TextMinHashDedup(Dedup[TextMinHashDedupParams]):
     def setup(self) -> None:
         count = self.params.bands * self.params.rows_per_band
         with np.errstate(over="ignore"):
-            drawn = mix(np.arange(2 * count, dtype=np.uint64) + np.uint64((self.params.seed or 0) % 2**64) * np.uint64(2**32))
+            drawn = mix(
+                np.arange(2 * count, dtype=np.uint64) + np.uint64((self.params.seed or 0) % 2**64) * np.uint64(2**32)
+            )
         self._multipliers = drawn[:count] | np.uint64(1)
         self._offsets = drawn[count:]
 

@@ -1,0 +1,73 @@
+"""`sluice curate`: a recipe over its inputs, into a dataset."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from jobs.progress import RunProgress
+from pipeline.curate import Result
+from pipeline.curate import curate as run_recipe
+from pipeline.graph import Launcher
+from pipeline.recipe import load_recipe
+from pipeline.runners import runner_name
+from schemas.errors import SluiceError
+
+
+def curate(
+    recipe: Annotated[str, typer.Argument(help="The recipe, a YAML file.")],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Change a value: tokens.sequence_length=512, steps.text.language.min_score=0.5."),
+    ] = None,
+    out: Annotated[str | None, typer.Option("--out", help="The dataset's folder, instead of the recipe's.")] = None,
+    runner: Annotated[str, typer.Option(help="direct, prism, flink, spark, dataflow or portable.")] = "direct",
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes of a direct run [default: all cores].")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset of another recipe.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the manifest's counts as JSON.")] = False,
+    flags: Annotated[list[str] | None, typer.Argument(help="After --: flags for the Beam runner.")] = None,
+) -> None:
+    """Run RECIPE: read, judge, deduplicate, tokenize, pack; explain every dropped row.
+
+    Killed or stopped, the same command goes on where it was. Finished, it has nothing to do and says so.
+    """
+    runner_name(runner)
+    places = list(overrides or [])
+    if out is not None:
+        places.append(f"output.path={out}")
+    launcher = Launcher(runner, workers or os.cpu_count() or 1, list(flags or []))
+    console = Console(stderr=True)
+    resolved = load_recipe(recipe, places)
+    if resolved.output.path.startswith("~"):
+        raise SluiceError(f"output.path {resolved.output.path!r}: write the folder out; ~ is not expanded in a recipe")
+    with RunProgress(console) as progress:
+        result = run_recipe(resolved, launcher, overwrite=overwrite, listener=progress)
+    if as_json:
+        print(result.manifest.counts.model_dump_json())
+    elif result.unchanged:
+        print(f"{result.folder} is up to date: same recipe, same input; nothing to do.")
+    else:
+        _summary(result)
+
+
+def _summary(result: Result) -> None:
+    counts = result.manifest.counts
+    table = Table(show_header=False, box=None, pad_edge=False)
+    rows = [
+        ("rows in", counts.rows_in),
+        ("rows kept", counts.rows_kept),
+        ("rows rejected", counts.rows_rejected),
+        ("media parts removed", counts.parts_rejected_total),
+        ("tokens", counts.tokens),
+        ("sequences", counts.sequences),
+    ]
+    for name, value in rows:
+        table.add_row(name, f"{value:,}")
+    table.add_row("padding", f"{counts.padding_ratio:.2%}")
+    table.add_row("shards", f"{len(result.manifest.shards)}")
+    table.add_row("report", str(result.folder / "report.html"))
+    Console().print(table)

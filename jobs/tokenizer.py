@@ -1,0 +1,49 @@
+"""`sluice tokenizer`: byte-level BPE from text files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from transforms.tokens.train import train_bpe
+
+from pipeline.discovery import find_files
+from pipeline.sources.base import Source
+from pipeline.sources.registry import build_source
+from schemas.sample import SENTINEL
+
+app = typer.Typer(help="Train tokenizers.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.callback()
+def tokenizer() -> None:
+    """Train tokenizers."""
+
+
+@app.command()
+def train(
+    paths: Annotated[list[str], typer.Argument(help="Files, folders or globs to read.")],
+    out: Annotated[Path, typer.Option("--out", help="The folder to write tokenizer.json to.")],
+    source: Annotated[str, typer.Option(help="Their format: jsonl, parquet, arrow, text or webdataset.")] = "jsonl",
+    column: Annotated[str | None, typer.Option(help="The text column, when it is not called text.")] = None,
+    vocab_size: Annotated[int, typer.Option(min=300, help="Entries, special tokens included.")] = 32768,
+    min_frequency: Annotated[int, typer.Option(min=1, help="Pairs seen less often are not merged.")] = 2,
+) -> None:
+    """Train a byte-level BPE tokenizer on raw text and save it for recipes and the model."""
+    params: dict[str, object] = {"paths": list(paths)}
+    if column is not None:
+        params["columns"] = {"text": column}
+    reader = build_source(source, params)
+    made = train_bpe(_texts(reader), vocab_size, min_frequency)
+    made.save(out)
+    print(f"{out}: {made.vocab_size:,} entries, fingerprint {made.fingerprint[:12]}")
+
+
+def _texts(reader: Source) -> Iterator[str]:
+    for file in find_files(reader, reader.name):
+        for span in reader.plan(file, 2**62):
+            for outcome in reader.read(span, 1024, 16 * 2**20):
+                for text in outcome.kept.column("text").to_pylist():
+                    yield text.replace(SENTINEL, "")

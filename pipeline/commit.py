@@ -1,0 +1,95 @@
+"""The commit: packed files moved into the dataset's folder, recounted, and the manifest written last."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from transforms.tokens.tokenizer import Tokenizer
+
+from pipeline.plan import Plan
+from pipeline.recipe import digest, recipe_hash
+from pipeline.report import write_report
+from pipeline.report.recount import recount
+from pipeline.storage import write_bytes
+from pipeline.units import Unit
+from schemas.manifest import MANIFEST_NAME, InputEntry, LedgerEntry, Manifest, ShardEntry, TokenizerEntry
+
+
+def commit_dataset(
+    plan: Plan,
+    units: list[Unit],
+    fingerprint: str,
+    tokenizer: Path,
+    groups: list[dict[str, Any]],
+    out: Path,
+    run: dict[str, Any],
+) -> Manifest:
+    """Moves packed files into place, recounts what was written, writes the manifest, then the report.
+
+    The old manifest goes first: at no moment does a manifest stand beside another dataset's files.
+    """
+    (out / MANIFEST_NAME).unlink(missing_ok=True)
+    for name in ("shards", "ledger", "tokenizer"):
+        if (out / name).exists():
+            shutil.rmtree(out / name)
+        (out / name).mkdir(parents=True)
+    shards: list[ShardEntry] = []
+    ledger: list[LedgerEntry] = []
+    for group in groups:
+        for entry in group["shards"]:
+            place = f"shards/{len(shards):05d}.arrow"
+            _move(Path(group["folder"]) / entry["path"], out / place)
+            shards.append(ShardEntry(**(entry | {"path": place})))
+        place = f"ledger/{len(ledger):05d}.parquet"
+        _move(Path(group["folder"]) / group["ledger"]["path"], out / place)
+        ledger.append(LedgerEntry(**(group["ledger"] | {"path": place})))
+    used = Tokenizer.load(str(tokenizer))
+    used.save(out / "tokenizer")
+    counts = recount(out, [entry.path for entry in ledger], [entry.path for entry in shards])
+    files = {unit.label: unit.size for unit in units}
+    manifest = Manifest(
+        name=plan.recipe.name,
+        sluice_version=version("sluice"),
+        git_commit=_git_commit(),
+        recipe=plan.recipe.model_dump(by_alias=True, mode="json"),
+        recipe_hash=recipe_hash(plan.recipe),
+        run_fingerprint=fingerprint,
+        input_fingerprint=digest(sorted(files.items())),
+        inputs=[InputEntry(label=label, size=size) for label, size in sorted(files.items())],
+        sequence_length=plan.recipe.tokens.sequence_length,
+        image=plan.recipe.tokens.image,
+        tokenizer=TokenizerEntry(
+            path="tokenizer",
+            fingerprint=used.fingerprint,
+            vocab_size=used.vocab_size,
+            special_ids=used.special_ids,
+        ),
+        shards=shards,
+        ledger=ledger,
+        counts=counts,
+    )
+    write_bytes(out / "run.json", json.dumps(run, indent=1).encode())
+    write_bytes(out / MANIFEST_NAME, manifest.model_dump_json(indent=1).encode())
+    write_report(out)
+    return manifest
+
+
+def _move(made: Path, place: Path) -> None:
+    """Links rather than moves, so that a crash in the middle of a commit can be repeated."""
+    place.hardlink_to(made)
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout the code runs from, when it is one."""
+    try:
+        asked = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return asked.stdout.strip() or None if asked.returncode == 0 else None

@@ -1,0 +1,186 @@
+"""The global step as a Beam graph: keys ─► candidate pairs ─► verified pairs ─► removals ─► drops per unit.
+
+What crosses the network are packed key and pair batches, hash-partitioned; texts are read where pairs are verified.
+The result does not depend on the number of partitions, workers or bundles: every grouping is sorted by node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from pipeline.coders import KEYED_BATCH
+from pipeline.dedup.candidates import candidate_pairs, distinct
+from pipeline.dedup.records import KEYS, PAIRS, ROW_MASK, batch_of, columns_of
+from pipeline.dedup.resolve import removals
+from pipeline.dedup.verify import KeptTexts, unit_of, verified
+from pipeline.plan import ready_plan
+from pipeline.pool import PooledMap
+from pipeline.storage import map_arrow, write_arrow
+from pipeline.workdir import DROPS, read_drops
+from transforms.dedup.base import Dedup
+
+PARTITIONS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class DedupTask:
+    """One global step over all units. `keys`, `kept` and `drops_before` are file paths by unit number;
+    `drops_after` where each unit's drops go (those of earlier steps of the stage included)."""
+
+    recipe_json: str
+    tokenizer: str
+    stage: int
+    label: str
+    keys: dict[int, str]
+    kept: dict[int, str]
+    drops_before: dict[int, str | None]
+    drops_after: dict[int, str]
+
+    def step(self) -> Dedup:
+        """The transform, set up."""
+        plan = ready_plan(self.recipe_json, self.tokenizer)
+        return next(dedup for label, dedup in plan.stages[self.stage].dedups if label == self.label)
+
+
+def dedup_graph(root: beam.Pipeline, task: DedupTask, workers: int) -> Any:
+    """Builds the graph; the output is one number a unit: how many rows and parts it lost in this step."""
+    step = task.step()
+    keys = (
+        root
+        | "Units" >> beam.Create(sorted(task.keys))
+        | "SpreadUnits" >> beam.Reshuffle()
+        | "ReadKeys" >> beam.ParDo(ReadKeys(task)).with_output_types(KEYED_BATCH)
+        | "GroupKeys" >> beam.GroupByKey()
+    )
+    pairs = keys | "Candidates" >> beam.ParDo(Candidates(step.proof)).with_output_types(KEYED_BATCH)
+    if not step.proof:
+        grouped = pairs | "GroupPairs" >> beam.GroupByKey() | "Lists" >> beam.MapTuple(lambda _, b: list(b))
+        check = PooledMap(VerifyGroup(task), workers)
+        pairs = (
+            grouped
+            | "Verify" >> beam.ParDo(check).with_output_types(KEYED_BATCH)
+            | "GroupVerified" >> beam.GroupByKey()
+            | "Resolve" >> beam.ParDo(Resolve(step.min_similarity is None)).with_output_types(KEYED_BATCH)
+        )
+    else:
+        pairs = pairs | "ByUnit" >> beam.FlatMapTuple(lambda _, batch: by_unit(batch)).with_output_types(KEYED_BATCH)
+    everyone = (
+        root | "AllUnits" >> beam.Create(sorted(task.drops_after)) | "Mark" >> beam.Map(lambda unit: (unit, None))
+    )
+    return (
+        {"pairs": pairs, "unit": everyone}
+        | "GroupDrops" >> beam.CoGroupByKey()
+        | "WriteDrops" >> beam.MapTuple(WriteDrops(task)).with_output_types(int)
+    )
+
+
+class ReadKeys(beam.DoFn):
+    """A unit's keys, less those of rows and parts already dropped, split by hash into PARTITIONS batches."""
+
+    def __init__(self, task: DedupTask) -> None:
+        self._task = task
+
+    def process(self, unit: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        columns = columns_of(map_arrow(self._task.keys[unit]), KEYS)
+        dropped = read_drops(self._task.drops_before[unit])
+        row = (columns["node"] & ROW_MASK).astype(np.int64)
+        gone = dropped.column("row").to_numpy().astype(np.int64)
+        parts = dropped.column("part").to_numpy()
+        alive = ~np.isin(row, gone[parts < 0])
+        pair = (row << 20) | (columns["part"].astype(np.int64) + 1)
+        alive &= ~np.isin(pair, (gone << 20) | (parts.astype(np.int64) + 1))
+        columns = {name: values[alive] for name, values in columns.items()}
+        place = (columns["lo"] % np.uint64(PARTITIONS)).astype(np.int64)
+        for partition in np.unique(place):
+            yield int(partition), batch_of(KEYS, *(columns[name][place == partition] for name in KEYS.names))
+
+
+class Candidates(beam.DoFn):
+    """Candidate pairs of a partition of keys, spread by hash of the later node."""
+
+    def __init__(self, proof: bool) -> None:
+        self._proof = proof
+        self._crowded = beam.metrics.Metrics.counter("dedup", "crowded_keys")
+
+    def process(self, element: tuple[int, Iterable[pa.RecordBatch]]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        pairs, crowded = candidate_pairs(list(element[1]), proof=self._proof)
+        self._crowded.inc(crowded)
+        if pairs.num_rows:
+            place = (columns_of([pairs], PAIRS)["b_node"] % np.uint64(PARTITIONS)).astype(np.int64)
+            for partition in np.unique(place):
+                yield int(partition), pairs.filter(pa.array(place == partition))
+
+
+class VerifyGroup:
+    """Verifies one partition of pairs; picklable, so that a pool can run it."""
+
+    def __init__(self, task: DedupTask) -> None:
+        self._task = task
+
+    def __call__(self, batches: list[pa.RecordBatch]) -> tuple[int, pa.RecordBatch]:
+        pairs = distinct(_concatenated(batches))
+        step = self._task.step()
+        if step.min_similarity is None:
+            return 0, pairs
+        return 0, verified(pairs, step, KeptTexts(self._task.kept))
+
+
+class Resolve(beam.DoFn):
+    """All verified pairs to removals, split by the unit that loses the row."""
+
+    def __init__(self, components: bool) -> None:
+        self._components = components
+
+    def process(self, element: tuple[int, Iterable[pa.RecordBatch]]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        yield from by_unit(removals(list(element[1]), components=self._components))
+
+
+class WriteDrops:
+    """Commits a unit's drops: those it had, and this step's, with the kept row each one duplicates."""
+
+    def __init__(self, task: DedupTask) -> None:
+        self._task = task
+
+    def __call__(self, unit: int, grouped: dict[str, Iterable[pa.RecordBatch]]) -> int:
+        pairs = columns_of(list(grouped["pairs"]), PAIRS)
+        order = np.lexsort([pairs["b_part"], pairs["b_node"]])
+        texts = KeptTexts(self._task.kept)
+        rows = []
+        for k in order.tolist():
+            similarity = float(pairs["similarity"][k])
+            detail = None if self._task.step().proof or np.isnan(similarity) else f"jaccard {similarity:.4f}"
+            if pairs["a_part"][k] >= 0:
+                detail = f"same bytes as part {pairs['a_part'][k]}"
+            rows.append(
+                {
+                    "row": int(pairs["b_node"][k] & ROW_MASK),
+                    "part": int(pairs["b_part"][k]),
+                    "label": self._task.label,
+                    "reason": "duplicate",
+                    "detail": detail,
+                    "match_id": texts.get(int(pairs["a_node"][k]), "id"),
+                }
+            )
+        before = read_drops(self._task.drops_before[unit])
+        fresh = pa.RecordBatch.from_pylist(rows, schema=DROPS)
+        write_arrow(Path(self._task.drops_after[unit]), DROPS, iter([*before.to_batches(), fresh]))
+        return len(rows)
+
+
+def by_unit(pairs: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """Pairs split by the unit of the removed node."""
+    unit = unit_of(columns_of([pairs], PAIRS)["b_node"])
+    for number in np.unique(unit):
+        yield int(number), pairs.filter(pa.array(unit == number))
+
+
+def _concatenated(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    columns = columns_of(batches, PAIRS)
+    return batch_of(PAIRS, *(columns[name] for name in PAIRS.names))

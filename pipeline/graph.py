@@ -1,0 +1,76 @@
+"""Runs functions over tasks, and global steps, as Beam jobs. Results travel through committed files, not through the
+runner, so every runner gives the same ones and a crash loses only what was under way."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.runners.runner import PipelineState
+
+import pipeline.coders  # noqa: F401  registers the record batch coder wherever a graph is built
+from pipeline.dedup.job import DedupTask, dedup_graph
+from pipeline.pool import PooledMap
+from pipeline.runners import is_local, pipeline_arguments
+from schemas.errors import SluiceError
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """How jobs run: the runner, its flags, and the processes a local run uses."""
+
+    runner: str = "direct"
+    workers: int = 1
+    flags: list[str] = field(default_factory=list)
+
+    @property
+    def pool(self) -> int:
+        """Processes inside the DoFn: `workers` on the local runner, one where the runner parallelises itself."""
+        return self.workers if is_local(self.runner) else 1
+
+    def map(self, name: str, function: Callable[[Any], Any], tasks: Sequence[Any]) -> None:
+        """Calls `function` on every task."""
+        if not tasks:
+            return
+
+        def build(root: beam.Pipeline) -> None:
+            spread = root | "Tasks" >> beam.Create(list(tasks)) | "Spread" >> beam.Reshuffle()
+            pooled = PooledMap(function, min(self.pool, len(tasks)))
+            _ = spread | name >> beam.ParDo(pooled) | "Done" >> beam.Map(_nothing)
+
+        self._run(build)
+
+    def dedup(self, task: DedupTask) -> None:
+        """Runs one global step."""
+        self._run(lambda root: dedup_graph(root, task, self.pool))
+
+    def _run(self, build: Callable[[beam.Pipeline], Any]) -> None:
+        runner, options = pipeline_arguments(self.runner, self.flags)
+        for noisy in ("apache_beam", "root"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
+        pipeline_ = beam.Pipeline(runner=runner, options=options)
+        build(pipeline_)
+        try:
+            result = pipeline_.run()
+            state = result.wait_until_finish()
+        except Exception as error:
+            raise _ours(error) from error
+        if state not in (None, PipelineState.DONE):
+            raise SluiceError(f"the {self.runner} runner ended the job in state {state}; its log says why")
+
+
+def _nothing(_: Any) -> None:
+    """Results are in files; the runner need not carry them."""
+
+
+def _ours(error: BaseException) -> BaseException:
+    """The SluiceError inside a chain of Beam errors, or the error itself."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, SluiceError):
+            return SluiceError(str(seen).split(" [while running")[0])
+        seen = seen.__cause__ or seen.__context__
+    return error

@@ -1,0 +1,90 @@
+"""A DoFn that runs its function in a pool of processes: how the in-memory local runner uses more than one core.
+
+Portable runners parallelise by themselves; there the pool has one worker and the function runs in place.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures as futures
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.timestamp import MIN_TIMESTAMP
+from apache_beam.utils.windowed_value import WindowedValue
+
+from schemas.errors import SluiceError
+
+
+def _start_worker() -> None:
+    """Leaves Ctrl-C to the parent, and ends the worker when its parent is gone (kill -9 leaves no orphans)."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class PooledMap(beam.DoFn):
+    """`function(element)` for every element, in `workers` processes when there is more than one.
+
+    At most 2 x `workers` elements are under way; results are yielded as they finish and at the end of the bundle, so
+    their order is not the elements'. A worker that dies (a crash in native code, out of memory) fails the run with
+    the element named; what was committed stays, and a rerun goes on from there.
+    """
+
+    def __init__(self, function: Callable[[Any], Any], workers: int) -> None:
+        self._function = function
+        self._workers = workers
+
+    def setup(self) -> None:
+        self._pool: futures.ProcessPoolExecutor | None = None
+
+    def start_bundle(self) -> None:
+        self._pending: dict[futures.Future[Any], Any] = {}
+
+    def process(self, element: Any) -> Iterator[Any]:
+        if self._workers <= 1:
+            yield self._function(element)
+            return
+        if self._pool is None:
+            # Beam runs threads, so a forked child could inherit a held lock: start fresh interpreters
+            context = multiprocessing.get_context("spawn")
+            self._pool = futures.ProcessPoolExecutor(self._workers, context, initializer=_start_worker)
+        if len(self._pending) >= 2 * self._workers:
+            done, _ = futures.wait(self._pending, return_when=futures.FIRST_COMPLETED)
+            yield from self._results(done)
+        self._pending[self._pool.submit(self._function, element)] = element
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        for result in self._results(futures.as_completed(list(self._pending))):
+            yield WindowedValue(result, MIN_TIMESTAMP, [GlobalWindow()])
+        if self._pool is not None:
+            self._pool.shutdown()
+            self._pool = None
+
+    def teardown(self) -> None:
+        if getattr(self, "_pool", None) is not None:
+            self._pool.shutdown(cancel_futures=True)  # type: ignore[union-attr]
+
+    def _results(self, done: Any) -> Iterator[Any]:
+        for future in done:
+            element = self._pending.pop(future)
+            try:
+                yield future.result()
+            except BrokenProcessPool as error:
+                raise SluiceError(
+                    f"a worker process died while it worked on {element!r:.300}; native code crashed or memory ran "
+                    "out. Finished units are kept: run the same command again, with fewer --workers if memory is short"
+                ) from error
