@@ -49,7 +49,7 @@ DEV = [
 setup(
     name="sluice",
     version="0.1.0",
-    description="Raw web-scale text, images and audio to training-ready Arrow token shards, every dropped row explained",
+    description="Raw web-scale text, images and audio to training-ready Arrow token shards, every drop explained",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

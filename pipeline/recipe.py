@@ -138,7 +138,7 @@ def _step_place(raw: dict[str, Any], place: str, override: str) -> tuple[dict[st
     steps = raw.get("steps") or []
     rest = place.removeprefix("steps.")
     names = [str(step.get("use")) for step in steps]
-    matches = [at for at, name in enumerate(names) if rest.startswith(f"{name}.") or rest.startswith(f"{at}.")]
+    matches = [at for at, name in enumerate(names) if rest.startswith((f"{name}.", f"{at}."))]
     if len(matches) != 1:
         near = difflib.get_close_matches(rest, names, n=1, cutoff=0.3)
         hint = f"; did you mean steps.{near[0]}.…?" if near else ""

@@ -127,6 +127,6 @@ def check_errors(results: list[dict[str, Any]], max_ratio: float) -> None:
     for label, count in sorted(errors.items()):
         if count > max_ratio * total:
             raise SluiceError(
-                f"step {label} raised on {count} of {total} rows, more than max_error_ratio {max_ratio}; the ledger rows "
-                f"with the reason {ERROR!r} say why. Mend the step or its input, or raise max_error_ratio in the recipe"
+                f"step {label} raised on {count} of {total} rows, more than max_error_ratio {max_ratio}. Their "
+                f"reason is {ERROR!r}; rerun with a higher max_error_ratio to see them in the ledger. Mend the step or its input"
             )

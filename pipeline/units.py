@@ -67,8 +67,8 @@ def plan_units(plan: Plan) -> list[Unit]:
         for file in find_files(source, f"inputs[{at}] ({source.name})"):
             if file.label in labels:
                 raise SluiceError(
-                    f"inputs[{labels[file.label]}] and inputs[{at}] both have a file called {file.label!r}, so their rows "
-                    f"could not be told apart; give one of them a `name:`"
+                    f"inputs[{labels[file.label]}] and inputs[{at}] both have a file called {file.label!r}, so "
+                    "their rows could not be told apart; give one of them a `name:`"
                 )
             labels[file.label] = at
             spans += [(at, span) for span in source.plan(file, plan.recipe.unit_bytes)]
