@@ -1,0 +1,138 @@
+"""A finished dataset as training needs it: its manifest, its token ids, its memory-mapped shards."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from model.config import ImageConfig, SpecialIds
+from schemas.errors import SchemaError
+from schemas.manifest import read_manifest
+from schemas.shard import open_shard
+
+TOKEN_NAMES = {
+    "end_of_text": "<|endoftext|>",
+    "image_pad": "<|image_pad|>",
+    "vision_start": "<|vision_start|>",
+    "vision_end": "<|vision_end|>",
+    "audio_pad": "<|audio_pad|>",
+    "audio_start": "<|audio_start|>",
+    "audio_end": "<|audio_end|>",
+}
+
+
+def special_ids(ids: dict[str, int], where: str) -> SpecialIds:
+    """The ids a model must know, from a tokenizer's table of special tokens; raises SchemaError without an end."""
+    if TOKEN_NAMES["end_of_text"] not in ids:
+        raise SchemaError(f"{where}: the tokenizer has no <|endoftext|>, so a model cannot know where a document ends")
+    return SpecialIds(**{field: ids.get(name, -1) for field, name in TOKEN_NAMES.items()})
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a model must know about the data it is trained on."""
+
+    folder: Path
+    fingerprint: str
+    sequence_length: int
+    vocab_size: int
+    special: SpecialIds
+    image: ImageConfig
+    tokenizer: Path
+    shards: tuple[Path, ...]
+
+
+def dataset_info(folder: Path) -> DatasetInfo:
+    """Reads a dataset's manifest; raises SchemaError when it is not a finished dataset this model can read."""
+    manifest = read_manifest(folder)
+    if (manifest.image.patch, manifest.image.merge) != (16, 2):
+        raise SchemaError(
+            f"{folder}: images were cut into {manifest.image.patch} px patches merged {manifest.image.merge} by "
+            f"{manifest.image.merge}; the model reads 16 px patches merged 2 by 2"
+        )
+    return DatasetInfo(
+        folder=folder,
+        fingerprint=manifest.run_fingerprint,
+        sequence_length=manifest.sequence_length,
+        vocab_size=manifest.tokenizer.vocab_size,
+        special=special_ids(manifest.tokenizer.special_ids, str(folder)),
+        image=ImageConfig(min_pixels=manifest.image.min_pixels, max_pixels=manifest.image.max_pixels),
+        tokenizer=folder / manifest.tokenizer.path,
+        shards=tuple(folder / entry.path for entry in manifest.shards),
+    )
+
+
+@dataclass(frozen=True)
+class ImagePart:
+    """An encoded image: its first placeholder in the sequence, its (t, h, w) grid of patches."""
+
+    offset: int
+    grid: tuple[int, int, int]
+    data: bytes
+
+
+@dataclass(frozen=True)
+class AudioPart:
+    """An encoded clip: its first placeholder in the sequence, its number of mel frames."""
+
+    offset: int
+    frames: int
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """One packed sequence; see schemas.shard for its columns. `input_ids` has no padding here."""
+
+    input_ids: np.ndarray
+    document_lengths: tuple[int, ...]
+    loss_runs: tuple[tuple[int, int], ...]
+    images: tuple[ImagePart, ...]
+    audios: tuple[AudioPart, ...]
+
+
+class TokenShards:
+    """All sequences of a dataset, in shard order, read from memory-mapped files as they are asked for."""
+
+    def __init__(self, paths: tuple[Path, ...]) -> None:
+        self._batches: list[pa.RecordBatch] = [b for path in paths for b in open_shard(path).to_batches()]
+        self._ends = list(accumulate(b.num_rows for b in self._batches))
+
+    def __len__(self) -> int:
+        return self._ends[-1] if self._ends else 0
+
+    def holds_media(self) -> np.ndarray:
+        """[rows] bool: whether a sequence has an image or a clip. Reads list offsets only, no bytes."""
+        counts = [
+            sum(np.asarray(pc.list_value_length(batch.column(name))) for name in ("images", "audios"))
+            for batch in self._batches
+        ]
+        return np.concatenate(counts) > 0 if counts else np.zeros(0, bool)
+
+    def __getitem__(self, row: int) -> Sequence:
+        if not 0 <= row < len(self):
+            raise IndexError(row)
+        which = bisect_right(self._ends, row)
+        batch = self._batches[which]
+        local = row - (self._ends[which] - batch.num_rows)
+        lengths = tuple(batch.column("document_lengths")[local].as_py())
+        ids = batch.column("input_ids")[local].values.to_numpy(zero_copy_only=True)
+        return Sequence(
+            input_ids=ids[: sum(lengths)],
+            document_lengths=lengths,
+            loss_runs=tuple((r["start"], r["length"]) for r in batch.column("loss_runs")[local].as_py()),
+            images=tuple(
+                ImagePart(part["offset"], tuple(part["grid_thw"]), part["data"])
+                for part in batch.column("images")[local].as_py()
+            ),
+            audios=tuple(
+                AudioPart(part["offset"], part["frames"], part["data"])
+                for part in batch.column("audios")[local].as_py()
+            ),
+        )

@@ -1,0 +1,104 @@
+"""Attention within segments: causal grouped-query for the decoder, full for the towers.
+
+CPU has no variable-length kernel with a backward pass; segments of similar length are stacked and go through
+`scaled_dot_product_attention` together (a dense block mask over the packed batch costs about six times as much).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from model.config import TextConfig
+from model.net.norm import RMSNorm
+from model.net.rope import rotate
+from model.net.segments import Segments
+
+
+class LayerCache(Protocol):
+    """Keys and values of earlier tokens, for one layer and all sequences being decoded."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing was stored yet."""
+
+    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Stores [T, kv_heads, D] of the packed batch; returns what each sequence may look at.
+
+        keys, values [B, kv_heads, L, D] and a mask [B, 1, Q, L] (True: visible), Q the longest new segment.
+        """
+
+    def pad(self, queries: Tensor) -> Tensor:
+        """[T, heads, D] of the packed batch -> [B, heads, Q, D]."""
+
+    def unpad(self, outputs: Tensor) -> Tensor:
+        """The inverse of `pad`."""
+
+
+def segment_attention(q: Tensor, k: Tensor, v: Tensor, segments: Segments, *, causal: bool) -> Tensor:
+    """q [T, H, D], k and v [T, K, D], H a multiple of K -> [T, H, D]; each segment attends to itself alone."""
+    outputs = []
+    repeats = q.shape[1] // k.shape[1]
+    for qs, ks, vs in zip(segments.split(q), segments.split(k), segments.split(v), strict=True):
+        keys, values = (repeat_heads(x.transpose(1, 2), repeats) for x in (ks, vs))
+        out = F.scaled_dot_product_attention(qs.transpose(1, 2), keys, values, is_causal=causal)
+        outputs.append(out.transpose(1, 2))
+    return segments.join(outputs)
+
+
+def repeat_heads(x: Tensor, repeats: int) -> Tensor:
+    """[B, K, L, D] -> [B, K*repeats, L, D]; key head j serves query heads j*repeats …"""
+    if repeats == 1:
+        return x
+    return x[:, :, None].expand(-1, -1, repeats, -1, -1).flatten(1, 2)
+
+
+class Attention(nn.Module):
+    """Grouped-query attention with normalised queries and keys (Qwen3): norm over each head, then rotation."""
+
+    def __init__(self, config: TextConfig) -> None:
+        super().__init__()
+        d, self.head_dim = config.hidden_size, config.head_dim
+        self.q_proj = nn.Linear(d, config.num_attention_heads * self.head_dim, bias=False)
+        self.k_proj = nn.Linear(d, config.num_key_value_heads * self.head_dim, bias=False)
+        self.v_proj = nn.Linear(d, config.num_key_value_heads * self.head_dim, bias=False)
+        self.o_proj = nn.Linear(config.num_attention_heads * self.head_dim, d, bias=False)
+        self.q_norm = RMSNorm(self.head_dim, config.rms_norm_eps)
+        self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps)
+
+    def forward(
+        self, x: Tensor, rope: tuple[Tensor, Tensor], segments: Segments, cache: LayerCache | None = None
+    ) -> Tensor:
+        """x [T, d], rope tables [T, head_dim] -> [T, d]."""
+        q = rotate(self.q_norm(self.q_proj(x).unflatten(-1, (-1, self.head_dim))), *rope)
+        k = rotate(self.k_norm(self.k_proj(x).unflatten(-1, (-1, self.head_dim))), *rope)
+        v = self.v_proj(x).unflatten(-1, (-1, self.head_dim))
+        if cache is None:
+            out = segment_attention(q, k, v, segments, causal=True)
+        elif cache.is_empty:
+            cache.extend(k, v)
+            out = segment_attention(q, k, v, segments, causal=True)
+        else:
+            keys, values, visible = cache.extend(k, v)
+            repeats = q.shape[1] // k.shape[1]
+            keys, values = repeat_heads(keys, repeats), repeat_heads(values, repeats)
+            out = cache.unpad(F.scaled_dot_product_attention(cache.pad(q), keys, values, attn_mask=visible))
+        return self.o_proj(out.flatten(-2))
+
+
+class TowerAttention(nn.Module):
+    """Full attention of the vision tower: one biased projection to queries, keys and values; rotation in float32."""
+
+    def __init__(self, size: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(size, 3 * size)
+        self.proj = nn.Linear(size, size)
+
+    def forward(self, x: Tensor, rope: tuple[Tensor, Tensor], segments: Segments) -> Tensor:
+        """x [N, size] -> [N, size]."""
+        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).unbind(1)
+        q, k = (rotate(t.float(), *rope).to(x.dtype) for t in (q, k))
+        return self.proj(segment_attention(q, k, v, segments, causal=False).flatten(-2))

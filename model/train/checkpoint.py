@@ -1,0 +1,109 @@
+"""Checkpoints: model, optimizer and reader in one folder, made elsewhere and renamed into place, so never half there.
+
+checkpoints/step-000400/   config.json  model.safetensors  optimizer.safetensors  training.json  tokenizer/
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from model.net.vlm import VisionLanguageModel
+from model.net.weights import load_model, save_model
+from model.train.optim import Optimizer
+from schemas.errors import SluiceError
+
+_STEP = re.compile(r"step-(\d{6,})")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands. `run` identifies configuration and data: a checkpoint continues no other run."""
+
+    step: int
+    run: dict[str, Any]
+    reader: dict[str, Any]
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints of a run folder, oldest first."""
+    found = [p for p in folder.glob("checkpoints/step-*") if _STEP.fullmatch(p.name)]
+    return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
+
+
+def save_checkpoint(
+    folder: Path, model: VisionLanguageModel, optimizer: Optimizer, progress: Progress, tokenizer: Path, keep: int
+) -> Path:
+    """Writes a checkpoint and removes all but the newest `keep`; returns its folder."""
+    final = folder / "checkpoints" / f"step-{progress.step:06d}"
+    temporary = final.with_name(f".{final.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    save_model(model, temporary)
+    save_file(optimizer.state_tensors(), temporary / "optimizer.safetensors")
+    state = {"step": progress.step, "run": progress.run, "reader": progress.reader, "optimizer_steps": optimizer.steps}
+    (temporary / "training.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+    shutil.copytree(tokenizer, temporary / "tokenizer")
+    for path in temporary.rglob("*"):
+        if path.is_file():
+            _sync(path)
+    if final.exists():
+        shutil.rmtree(final)
+    os.replace(temporary, final)
+    _sync(final.parent)
+    for old in checkpoints(folder)[: -max(keep, 1)]:
+        shutil.rmtree(old)
+    return final
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def restore_checkpoint(
+    path: Path, run: dict[str, Any], optimizer_for: Any
+) -> tuple[VisionLanguageModel, Optimizer, Progress]:
+    """Reads a checkpoint back; `optimizer_for(model)` makes the empty optimizer.
+
+    Raises SluiceError when the checkpoint is torn or belongs to another run.
+    """
+    try:
+        state = json.loads((path / "training.json").read_text(encoding="utf-8"))
+        tensors = load_file(path / "optimizer.safetensors")
+    except (OSError, ValueError, SafetensorError) as error:
+        raise SluiceError(
+            f"{path} cannot be resumed ({error}); remove it to go on from the checkpoint before"
+        ) from error
+    saved = state["run"]
+    differing = [key for key in run if saved.get(key) != run[key]]
+    if differing:
+        raise SluiceError(
+            f"{path} belongs to a run with another {' and '.join(differing)}; "
+            "give a new output folder, or the configuration and data it was started with"
+        )
+    model = load_model(path)
+    optimizer = optimizer_for(model)
+    optimizer.load_state_tensors(tensors, state["optimizer_steps"])
+    return model, optimizer, Progress(state["step"], saved, state["reader"])
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """A checkpoint folder as given, or the newest one of a run folder; raises SluiceError when there is none."""
+    if (folder / "model.safetensors").exists():
+        return folder
+    found = checkpoints(folder)
+    if not found:
+        raise SluiceError(f"{folder} holds no checkpoint; give a folder that `sluice train` wrote")
+    return found[-1]

@@ -1,0 +1,110 @@
+"""Scores of a model: loss on held-out sequences, captions against held-out pairs."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import torch
+
+from model.batch import Batch
+from model.net.vlm import VisionLanguageModel
+from schemas.errors import SluiceError
+
+_IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+_ARTICLES = frozenset({"a", "an", "the"})
+
+
+@torch.inference_mode()
+def held_out_loss(model: VisionLanguageModel, batches: Iterable[Batch]) -> float:
+    """Mean loss a token, in nats, over all tokens that carry loss; raises SluiceError when there are none."""
+    total, tokens = 0.0, 0
+    for batch in batches:
+        assert batch.targets is not None
+        count = int((batch.targets >= 0).sum())
+        total += float(model(batch).language) * count
+        tokens += count
+    if not tokens:
+        raise SluiceError("the held-out sequences have no token to score; hold out more of the data")
+    return total / tokens
+
+
+@dataclass(frozen=True)
+class CaptionPair:
+    """An encoded image and its true caption."""
+
+    key: str
+    image: bytes
+    caption: str
+
+
+def read_caption_pairs(path: Path, limit: int) -> list[CaptionPair]:
+    """The first `limit` pairs, by key, of a WebDataset tar or of all tars in a folder.
+
+    Raises SluiceError when there is no tar, one is torn, or none holds a pair.
+    """
+    tars = sorted(path.glob("*.tar")) if path.is_dir() else [path]
+    images: dict[str, bytes] = {}
+    captions: dict[str, str] = {}
+    for tar_path in tars:
+        try:
+            with tarfile.open(tar_path) as tar:
+                for member in tar:
+                    name = PurePosixPath(member.name)
+                    stream = tar.extractfile(member) if member.isfile() else None
+                    if stream is None:
+                        continue
+                    key = f"{tar_path.name}/{name.with_suffix('')}"
+                    if name.suffix.lower() in _IMAGE_SUFFIXES:
+                        images[key] = stream.read()
+                    elif name.suffix == ".txt":
+                        captions[key] = stream.read().decode("utf-8", "replace").strip()
+        except (OSError, tarfile.TarError) as error:
+            raise SluiceError(f"{tar_path} cannot be read as a tar of image-caption pairs ({error})") from error
+    keys = sorted(images.keys() & captions.keys())[:limit]
+    if not keys:
+        raise SluiceError(f"{path} holds no image-caption pair (NAME.png or .jpg with NAME.txt, in a .tar)")
+    return [CaptionPair(key, images[key], captions[key]) for key in keys]
+
+
+@dataclass(frozen=True)
+class CaptionScores:
+    """`exact_match`: share of captions equal to the truth but for case and spaces.
+
+    `attribute_accuracy`: share of the truth's words (articles aside) found at the same place in the caption.
+    """
+
+    images: int
+    exact_match: float
+    attribute_accuracy: float
+    examples: tuple[tuple[str, str], ...]  # (truth, caption)
+
+
+def _words(caption: str) -> list[str]:
+    return re.findall(r"\w+", caption.lower())
+
+
+def _attributes(caption: str) -> list[str]:
+    return [word for word in _words(caption) if word not in _ARTICLES]
+
+
+def score_captions(
+    pairs: Sequence[CaptionPair], caption: Callable[[Sequence[bytes]], Sequence[str]], examples: int = 5
+) -> CaptionScores:
+    """Scores what `caption` says about the images of `pairs`."""
+    found = caption([pair.image for pair in pairs])
+    exact = sum(_words(p.caption) == _words(f) for p, f in zip(pairs, found, strict=True))
+    right, total = 0, 0
+    for pair, text in zip(pairs, found, strict=True):
+        truth = _attributes(pair.caption)
+        total += len(truth)
+        right += sum(a == b for a, b in zip(truth, _attributes(text), strict=False))
+    return CaptionScores(
+        images=len(pairs),
+        exact_match=exact / len(pairs),
+        attribute_accuracy=right / max(total, 1),
+        examples=tuple((p.caption, f) for p, f in list(zip(pairs, found, strict=True))[:examples]),
+    )
