@@ -28,7 +28,7 @@ CORE = [
     "soxr>=0.5,<2",
     "tokenizers>=0.21,<1",
     "typer>=0.15,<1",
-    "xxhash>=3.5,<4",
+    "xxhash>=3.5,<5",
     "zstandard>=0.23,<1",
 ]
 MODEL = ["safetensors>=0.5,<1", "torch>=2.6,<3"]
