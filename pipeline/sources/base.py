@@ -19,7 +19,7 @@ from transforms.base import Outcome, Params
 
 @dataclass(frozen=True, slots=True)
 class InputFile:
-    """One input file: `path` is fsspec-style, `label` is dataset/relative-path (prefix of `source`), `size` in bytes."""
+    """One input file: `path` is fsspec-style, `label` is dataset/relative-path (begins `source`), `size` in bytes."""
 
     path: str
     label: str
