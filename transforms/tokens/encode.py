@@ -52,6 +52,7 @@ class EncodeParams(Params):
     """Parameters of `tokens.encode`.
 
     tokenizer: what `Tokenizer.load` takes; a run gives the folder it saved the tokenizer in.
+        By default bytes are tokens.
     sequence_length: tokens in a packed sequence; a media part and its marks are never cut, so it must fit in one.
     image: the preprocessing that decides how many placeholders an image takes (defaults of Qwen3-VL).
     eos: end each document with `<|endoftext|>`.
@@ -59,8 +60,8 @@ class EncodeParams(Params):
     engine: "reference" forces `tokenizers`; "auto" uses the faster engine when it proves equal.
     """
 
-    tokenizer: str
-    sequence_length: int = Field(ge=16)
+    tokenizer: str = "bytes"
+    sequence_length: int = Field(default=2048, ge=16)
     image: ImageTokens = ImageTokens()
     audio: AudioTokens = AudioTokens()
     eos: bool = True
@@ -83,7 +84,7 @@ class Encode(Transform[EncodeParams]):
     """Adds `tokens.input_ids`, `tokens.media` (one PLACED a media part) and `tokens.count`.
 
     Text between media parts is encoded piece by piece. An image becomes `<|vision_start|>`, its `<|image_pad|>`s and
-    `<|vision_end|>`; a clip the same in audio; their number follows the model's preprocessing (transforms.tokens.media).
+    `<|vision_end|>`; a clip the same in audio; their number as in transforms.tokens.media.
     Sizes come from `image.width_px`, `image.height_px` and `audio.duration_s` where an earlier step measured them,
     else from the bytes. A part that cannot be used is removed; a row that loses all it had is rejected.
     """
@@ -121,10 +122,13 @@ class Encode(Transform[EncodeParams]):
         usable, part_rejects = drop_parts(batch, parts, *verdicts.arrays())
         encoded = self._encode(usable, [found for found in sizes if isinstance(found, Size)])
         judged = self._judge(encoded, parts, faults)
-        outcome = partition(encoded, judged)
-        if not part_rejects.num_rows:
-            return outcome
-        return Outcome(outcome.kept, _in_row_order(outcome.rejected, part_rejects, parts, faults, judged))
+        kept = partition(encoded, judged).kept
+        # Rejected rows leave as they came, media and all; of the tokens only their number is worth a place.
+        blank = append_columns(batch, [*_no_tokens(batch), (COUNT, encoded.column(COUNT.name))])
+        rejected = partition(blank, judged).rejected
+        if part_rejects.num_rows:
+            rejected = _in_row_order(rejected, part_rejects, parts, faults, judged)
+        return Outcome(kept, rejected)
 
     def _encode(self, batch: pa.RecordBatch, sizes: list[Size]) -> pa.RecordBatch:
         """The batch with its token columns; `sizes`: one a media part, all usable."""
@@ -209,6 +213,12 @@ def _aligned(batch: pa.RecordBatch, values: pa.Array) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets), values, type=MEDIA_PLACES.type)
 
 
+def _no_tokens(batch: pa.RecordBatch) -> list[tuple[pa.Field, pa.Array]]:
+    """The token columns of rows that are not kept: nulls."""
+    places = pa.nulls(len(batch.column("media").flatten()), PLACED)
+    return [(INPUT_IDS, pa.nulls(len(batch), INPUT_IDS.type)), (MEDIA_PLACES, _aligned(batch, places))]
+
+
 def _in_row_order(
     rows: pa.RecordBatch, part_rejects: pa.RecordBatch, parts: Parts, faults: list[Fault | None], judged: Verdicts
 ) -> pa.RecordBatch:
@@ -221,13 +231,9 @@ def _in_row_order(
     lives = ~gone[part_rows]
     removed = part_rejects.filter(pa.array(lives))
     plain = removed.select([name for name in removed.schema.names if name not in REJECT_COLUMNS])
-    blanks = [
-        (INPUT_IDS, pa.nulls(len(plain), INPUT_IDS.type)),
-        (MEDIA_PLACES, _aligned(plain, pa.nulls(len(plain.column("media").flatten()), PLACED))),
-        (COUNT, pa.nulls(len(plain), COUNT.type)),
-    ]
     reasons = [(field, removed.column(field.name)) for field in REJECT_FIELDS]
-    removed = append_columns(append_columns(plain, blanks), reasons)
+    count = (COUNT, pa.nulls(len(plain), COUNT.type))
+    removed = append_columns(plain, [*_no_tokens(plain), count, *reasons])
     order = np.argsort(np.concatenate([np.flatnonzero(gone), part_rows[lives]]), kind="stable")
     both = pa.Table.from_batches([rows, removed]).take(pa.array(order)).combine_chunks()
     return both.to_batches()[0]

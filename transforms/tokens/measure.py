@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 import soundfile
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
 #: Pillow's own bomb limit, above which it refuses (twice PIL.Image.MAX_IMAGE_PIXELS)
@@ -23,6 +23,9 @@ def image_size(data: bytes) -> tuple[int, int]:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             width, height = image.size
             sideways = image.format not in _TURNED_BY_PILLOW and _orientation(image) in (5, 6, 7, 8)
+    except UnidentifiedImageError as error:
+        # Its message holds an address in memory, another one each time.
+        raise ValueError(f"no image of a known format, starts with {data[:12]!r}") from error
     except Exception as error:
         # Pillow's parsers raise nearly anything on hostile bytes; only Pillow calls stand in the try.
         raise ValueError(f"{type(error).__name__}: {error}"[:500]) from error

@@ -14,7 +14,7 @@ import numpy as np
 
 from schemas.errors import SluiceError
 from transforms.tokens.engine import Engine, choose
-from transforms.tokens.ranks import BYTE_CHARS, QWEN_PATTERN, read_ranks, tokenizer_json
+from transforms.tokens.ranks import BYTE_CHARS, QWEN_PATTERN, bpe_model, byte_level, read_ranks, tokenizer_json
 from transforms.tokens.special import END_OF_TEXT, FAMILY, QWEN, QWEN_RANKS, is_control
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
@@ -58,7 +58,13 @@ class Tokenizer:
     def load(
         cls, spec: str | Path, *, engine: Literal["auto", "reference"] = "auto", sample: Iterable[str] = ()
     ) -> Tokenizer:
-        """A tokenizer by folder, tokenizer.json, .tiktoken file (Qwen's pattern) or hub id; SluiceError if none."""
+        """A tokenizer by folder, tokenizer.json, .tiktoken file (Qwen's pattern) or hub id; SluiceError if none.
+
+        "bytes" is the one that needs no file: byte b has id b, and nothing was learned (as ByT5).
+        """
+        if spec == "bytes":
+            made = byte_level(QWEN_PATTERN) | {"model": bpe_model({char: b for b, char in BYTE_CHARS.items()}, [])}
+            return cls(made, where="bytes", engine=engine, sample=sample)
         path = Path(spec)
         if path.suffix == ".tiktoken" and path.is_file():
             return cls.from_tiktoken(path, engine=engine, sample=sample)
