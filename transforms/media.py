@@ -8,6 +8,7 @@ specifications elsewhere.
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any
 
 from schemas.errors import SchemaError
@@ -59,6 +60,9 @@ _BRANDS = {
     b"M4B ": "audio/mp4",
 }
 
+#: Netpbm: the letter P, a digit, white space, then the width or a comment
+_PNM_HEADER = re.compile(rb"P[1-6][ \t\r\n]\s*[0-9#]")
+
 
 def sniff_mime(data: bytes) -> str | None:
     """The MIME type the first bytes show, or None when no signature fits.
@@ -76,7 +80,7 @@ def sniff_mime(data: bytes) -> str | None:
         return "audio/opus" if b"OpusHead" in data[:64] else "audio/ogg"
     if data.startswith(b"BM") and len(data) >= 18 and data[15:18] == b"\x00\x00\x00":
         return "image/bmp"  # two letters alone would make images of English text; a DIB header is < 256 bytes long
-    if data[:1] == b"P" and data[1:2] in b"123456" and data[2:3] in (b" ", b"\t", b"\r", b"\n"):
+    if _PNM_HEADER.match(data):
         return "image/x-portable-anymap"
     return _mpeg_audio(data) or _svg(data)
 

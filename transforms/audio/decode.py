@@ -28,10 +28,12 @@ _FORMATS: dict[str, Format] = {
     "audio/aiff": "AIFF",
 }
 
+_UNKNOWN_SAMPLES = 2**62  # a FLAC stream that does not state its length reads as SF_COUNT_MAX, just above
+
 #: Rates outside of this are damaged or malicious headers: telephony starts at 8 kHz, studios end at 384 kHz.
 _CREDIBLE_RATE_HZ = (1_000, 768_000)
 
-_UNSUPPORTED_ENCODING = 4  # SF_ERR_UNSUPPORTED_ENCODING, sndfile.h
+_UNSUPPORTED = (4, 18)  # libsndfile's SF_ERR_UNSUPPORTED_ENCODING and SFE_UNIMPLEMENTED
 _BLOCK_VALUES = 1 << 18  # samples x channels decoded at a time: 1 MB as float32
 
 
@@ -108,12 +110,11 @@ class Decode(PartProbe[DecodeParams]):
         try:
             return self._decode(data, audio_format)
         except soundfile.LibsndfileError as error:
-            unsupported = error.code == _UNSUPPORTED_ENCODING
-            return Fault("unsupported_format" if unsupported else "corrupt", error.error_string)
+            return Fault("unsupported_format" if error.code in _UNSUPPORTED else "corrupt", error.error_string)
 
     def _decode(self, data: bytes, audio_format: Format) -> tuple[Any, ...] | Fault:
         limits = self.params
-        with soundfile.SoundFile(io.BytesIO(data)) as sound:
+        with _Stream(io.BytesIO(data)) as sound:
             rate, channels = sound.samplerate, sound.channels
             if not _CREDIBLE_RATE_HZ[0] <= rate <= _CREDIBLE_RATE_HZ[1]:
                 return Fault("corrupt", f"the header claims a sample rate of {rate} Hz")
@@ -145,4 +146,12 @@ class Decode(PartProbe[DecodeParams]):
         )
 
 
-_UNKNOWN_SAMPLES = 2**62  # a FLAC stream that does not state its length reads as SF_COUNT_MAX
+class _Stream(soundfile.SoundFile):
+    """A file read once from start to end.
+
+    A seekable SoundFile never reads beyond the length its header states, and seeks after every block, which fails
+    on streams that do not know their length.
+    """
+
+    def seekable(self) -> bool:
+        return False

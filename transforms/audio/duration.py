@@ -10,7 +10,7 @@ from transforms.registry import register
 
 
 class DurationParams(PartParams):
-    """Bounds in seconds, themselves allowed. 0.1 to 40 s are those of Granary (Koluguri et al. 2025, speech recipes)."""
+    """Bounds in seconds, themselves allowed; 0.1 to 40 s are those of Granary (Koluguri et al. 2025)."""
 
     min_duration_s: float = Field(default=0.1, ge=0)
     max_duration_s: float = Field(default=40.0, gt=0)
