@@ -1,4 +1,4 @@
-"""Writes constraints.txt: the exact versions, in the running environment, of everything the package and its extras need.
+"""Writes constraints.txt: the exact versions, in the running environment, of all the package and its extras need.
 
     .venv/bin/python scripts/pin.py > constraints.txt
 

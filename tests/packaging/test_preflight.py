@@ -1,4 +1,4 @@
-"""The guard of our top-level names: it must see a second package that ships one, however that package lists its files."""
+"""The guard of our top-level names: it must see a second package that ships one, however that lists its files."""
 
 import sys
 from importlib.metadata import packages_distributions
