@@ -10,12 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from jobs.progress import RunProgress
-from pipeline.curate import Result
-from pipeline.curate import curate as run_recipe
-from pipeline.graph import Launcher
-from pipeline.recipe import load_recipe
-from pipeline.runners import runner_name
 from schemas.errors import SluiceError
+from schemas.manifest import Counts
 
 
 def curate(
@@ -35,6 +31,12 @@ def curate(
 
     Killed or stopped, the same command goes on where it was. Finished, it has nothing to do and says so.
     """
+    # worker processes import this module too: Beam stays out of them
+    from pipeline.curate import curate as run_recipe
+    from pipeline.graph import Launcher
+    from pipeline.recipe import load_recipe
+    from pipeline.runners import runner_name
+
     runner_name(runner)
     places = list(overrides or [])
     if out is not None:
@@ -51,11 +53,10 @@ def curate(
     elif result.unchanged:
         print(f"{result.folder} is up to date: same recipe, same input; nothing to do.")
     else:
-        _summary(result)
+        _summary(result.manifest.counts, len(result.manifest.shards), str(result.folder / "report.html"))
 
 
-def _summary(result: Result) -> None:
-    counts = result.manifest.counts
+def _summary(counts: Counts, shards: int, report: str) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     rows = [
         ("rows in", counts.rows_in),
@@ -68,6 +69,6 @@ def _summary(result: Result) -> None:
     for name, value in rows:
         table.add_row(name, f"{value:,}")
     table.add_row("padding", f"{counts.padding_ratio:.2%}")
-    table.add_row("shards", f"{len(result.manifest.shards)}")
-    table.add_row("report", str(result.folder / "report.html"))
+    table.add_row("shards", f"{shards}")
+    table.add_row("report", report)
     Console().print(table)

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from transforms.tokens.train import train_bpe
 
 from pipeline.discovery import find_files
 from pipeline.sources.base import Source
-from pipeline.sources.registry import build_source
+from pipeline.sources.registry import build
 from schemas.sample import SENTINEL
+from transforms.tokens.train import train_bpe
 
 app = typer.Typer(help="Train tokenizers.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -35,7 +35,7 @@ def train(
     params: dict[str, object] = {"paths": list(paths)}
     if column is not None:
         params["columns"] = {"text": column}
-    reader = build_source(source, params)
+    reader = build(source, params)
     made = train_bpe(_texts(reader), vocab_size, min_frequency)
     made.save(out)
     print(f"{out}: {made.vocab_size:,} entries, fingerprint {made.fingerprint[:12]}")

@@ -9,8 +9,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from transforms.tokens.tokenizer import Tokenizer
-
 from pipeline.plan import Plan
 from pipeline.recipe import digest, recipe_hash
 from pipeline.report import write_report
@@ -18,6 +16,7 @@ from pipeline.report.recount import recount
 from pipeline.storage import write_bytes
 from pipeline.units import Unit
 from schemas.manifest import MANIFEST_NAME, InputEntry, LedgerEntry, Manifest, ShardEntry, TokenizerEntry
+from transforms.tokens.tokenizer import Tokenizer
 
 
 def commit_dataset(
@@ -50,7 +49,7 @@ def commit_dataset(
         ledger.append(LedgerEntry(**(group["ledger"] | {"path": place})))
     used = Tokenizer.load(str(tokenizer))
     used.save(out / "tokenizer")
-    counts = recount(out, [entry.path for entry in ledger], [entry.path for entry in shards])
+    counts = recount([out / entry.path for entry in ledger], [out / entry.path for entry in shards])
     files = {unit.label: unit.size for unit in units}
     manifest = Manifest(
         name=plan.recipe.name,

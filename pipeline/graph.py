@@ -12,7 +12,8 @@ import apache_beam as beam
 from apache_beam.runners.runner import PipelineState
 
 import pipeline.coders  # noqa: F401  registers the record batch coder wherever a graph is built
-from pipeline.dedup.job import DedupTask, dedup_graph
+from pipeline.dedup.job import dedup_graph
+from pipeline.dedup.task import DedupTask
 from pipeline.pool import PooledMap
 from pipeline.runners import is_local, pipeline_arguments
 from schemas.errors import SluiceError

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from transforms.tokens.pack import pack_best_fit
 
 from pipeline.ledger import kept_rows
 from pipeline.storage import committed, map_arrow, sha256_file, write_arrow, write_bytes
 from schemas.manifest import LedgerEntry, ShardEntry
 from schemas.shard import shard_schema
 from transforms.tokens.documents import Document, documents_of
+from transforms.tokens.pack import pack_best_fit
 
 #: sequences in a record batch of a shard: what a loader maps at once
 BATCH_SEQUENCES = 64

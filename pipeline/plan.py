@@ -15,8 +15,8 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.engine import Step, steps_schema
+from pipeline.sources import registry as source_registry
 from pipeline.sources.base import Source
-from pipeline.sources.registry import build_source
 from schemas.errors import RecipeError, SluiceError
 from schemas.ledger import ledger_schema, score_fields
 from schemas.recipe import Recipe, TokenizerSpec
@@ -51,7 +51,7 @@ class Plan:
 
 def compile_plan(recipe: Recipe, tokenizer: str = TOKENIZER_PENDING) -> Plan:
     """Compiles a resolved recipe, walking the schema through every step; raises RecipeError where one cannot run."""
-    sources = tuple((f"input:{spec.use}", build_source(spec.use, dict(spec.params))) for spec in recipe.inputs)
+    sources = tuple((f"input:{spec.use}", source_registry.build(spec.use, dict(spec.params))) for spec in recipe.inputs)
     groups: list[tuple[list[Step], list[tuple[str, Dedup]]]] = [([], [])]
     specs: list[list[dict[str, Any]]] = [[]]
     for number, spec in enumerate(recipe.steps, start=1):

@@ -22,6 +22,28 @@ from apache_beam.utils.windowed_value import WindowedValue
 
 from schemas.errors import SluiceError
 
+#: what workers run; their fork server imports it once for all of them
+_PRELOAD = ["pipeline.stage", "pipeline.pack", "pipeline.dedup.verify"]
+
+#: pools of this process by size: the phases of a run share one, because starting workers costs seconds of CPU
+_pools: dict[int, futures.ProcessPoolExecutor] = {}
+
+
+def shared_pool(workers: int) -> futures.ProcessPoolExecutor:
+    """The process's pool of `workers`, started when it is first asked for."""
+    if workers not in _pools:
+        # Beam runs threads, so a child forked from here could inherit a held lock: fork from a server without any
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(_PRELOAD)
+        _pools[workers] = futures.ProcessPoolExecutor(workers, context, initializer=_start_worker)
+    return _pools[workers]
+
+
+def close_pools() -> None:
+    """Ends the workers; what they were doing is not waited for."""
+    while _pools:
+        _pools.popitem()[1].shutdown(wait=False, cancel_futures=True)
+
 
 def _start_worker() -> None:
     """Leaves Ctrl-C to the parent, and ends the worker when its parent is gone (kill -9 leaves no orphans)."""
@@ -48,9 +70,6 @@ class PooledMap(beam.DoFn):
         self._function = function
         self._workers = workers
 
-    def setup(self) -> None:
-        self._pool: futures.ProcessPoolExecutor | None = None
-
     def start_bundle(self) -> None:
         self._pending: dict[futures.Future[Any], Any] = {}
 
@@ -58,25 +77,14 @@ class PooledMap(beam.DoFn):
         if self._workers <= 1:
             yield self._function(element)
             return
-        if self._pool is None:
-            # Beam runs threads, so a forked child could inherit a held lock: start fresh interpreters
-            context = multiprocessing.get_context("spawn")
-            self._pool = futures.ProcessPoolExecutor(self._workers, context, initializer=_start_worker)
         if len(self._pending) >= 2 * self._workers:
             done, _ = futures.wait(self._pending, return_when=futures.FIRST_COMPLETED)
             yield from self._results(done)
-        self._pending[self._pool.submit(self._function, element)] = element
+        self._pending[shared_pool(self._workers).submit(self._function, element)] = element
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         for result in self._results(futures.as_completed(list(self._pending))):
             yield WindowedValue(result, MIN_TIMESTAMP, [GlobalWindow()])
-        if self._pool is not None:
-            self._pool.shutdown()
-            self._pool = None
-
-    def teardown(self) -> None:
-        if getattr(self, "_pool", None) is not None:
-            self._pool.shutdown(cancel_futures=True)  # type: ignore[union-attr]
 
     def _results(self, done: Any) -> Iterator[Any]:
         for future in done:
@@ -84,6 +92,7 @@ class PooledMap(beam.DoFn):
             try:
                 yield future.result()
             except BrokenProcessPool as error:
+                close_pools()
                 raise SluiceError(
                     f"a worker process died while it worked on {element!r:.300}; native code crashed or memory ran "
                     "out. Finished units are kept: run the same command again, with fewer --workers if memory is short"

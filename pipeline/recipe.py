@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from pipeline.sources.registry import get_source
+from pipeline.sources import registry as sources
 from schemas.errors import RecipeError
 from schemas.recipe import Recipe
 from transforms.registry import describe, get, parse_params
@@ -48,7 +48,7 @@ def resolve(raw: dict[str, Any], where: str = "recipe") -> Recipe:
     filled = recipe.model_dump(by_alias=True)
     for at, spec in enumerate(filled["inputs"]):
         with _place(recipe, f"inputs[{at}] ({spec['use']})"):
-            spec["with"] = parse_params(get_source(spec["use"]).Params, spec["with"]).model_dump()
+            spec["with"] = parse_params(sources.get(spec["use"]).Params, spec["with"]).model_dump()
     for at, spec in enumerate(filled["steps"]):
         with _place(recipe, f"steps[{at}] ({spec['use']})"):
             cls = get(spec["use"])

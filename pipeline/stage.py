@@ -128,5 +128,6 @@ def check_errors(results: list[dict[str, Any]], max_ratio: float) -> None:
         if count > max_ratio * total:
             raise SluiceError(
                 f"step {label} raised on {count} of {total} rows, more than max_error_ratio {max_ratio}. Their "
-                f"reason is {ERROR!r}; rerun with a higher max_error_ratio to see them in the ledger. Mend the step or its input"
+                f"reason is {ERROR!r}; rerun with a higher max_error_ratio to see them in the ledger. "
+                "Mend the step or its input"
             )

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import xxhash
-from transforms.tokens.tokenizer import Tokenizer
-from transforms.tokens.train import train_bpe
 
 from pipeline.recipe import digest
 from pipeline.rows import survivors
 from pipeline.storage import write_bytes
 from schemas.recipe import Recipe, TokenizerSpec
 from schemas.sample import SENTINEL
+from transforms.tokens.tokenizer import Tokenizer
+from transforms.tokens.train import train_bpe
 
 
 def prepare_tokenizer(recipe: Recipe, kept: list[tuple[str, str | None]], work: Path, made_from: str) -> str:

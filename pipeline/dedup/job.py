@@ -7,7 +7,6 @@ The result does not depend on the number of partitions, workers or bundles: ever
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,37 +15,16 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.coders import KEYED_BATCH
-from pipeline.dedup.candidates import candidate_pairs, distinct
-from pipeline.dedup.records import KEYS, PAIRS, ROW_MASK, batch_of, columns_of
+from pipeline.dedup.candidates import candidate_pairs
+from pipeline.dedup.records import KEYS, PAIRS, ROW_MASK, batch_of, columns_of, unit_of
 from pipeline.dedup.resolve import removals
-from pipeline.dedup.verify import KeptTexts, unit_of, verified
-from pipeline.plan import ready_plan
+from pipeline.dedup.task import DedupTask
+from pipeline.dedup.verify import KeptTexts, VerifyGroup
 from pipeline.pool import PooledMap
 from pipeline.storage import map_arrow, write_arrow
 from pipeline.workdir import DROPS, read_drops
-from transforms.dedup.base import Dedup
 
 PARTITIONS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class DedupTask:
-    """One global step over all units. `keys`, `kept` and `drops_before` are file paths by unit number;
-    `drops_after` where each unit's drops go (those of earlier steps of the stage included)."""
-
-    recipe_json: str
-    tokenizer: str
-    stage: int
-    label: str
-    keys: dict[int, str]
-    kept: dict[int, str]
-    drops_before: dict[int, str | None]
-    drops_after: dict[int, str]
-
-    def step(self) -> Dedup:
-        """The transform, set up."""
-        plan = ready_plan(self.recipe_json, self.tokenizer)
-        return next(dedup for label, dedup in plan.stages[self.stage].dedups if label == self.label)
 
 
 def dedup_graph(root: beam.Pipeline, task: DedupTask, workers: int) -> Any:
@@ -118,20 +96,6 @@ class Candidates(beam.DoFn):
                 yield int(partition), pairs.filter(pa.array(place == partition))
 
 
-class VerifyGroup:
-    """Verifies one partition of pairs; picklable, so that a pool can run it."""
-
-    def __init__(self, task: DedupTask) -> None:
-        self._task = task
-
-    def __call__(self, batches: list[pa.RecordBatch]) -> tuple[int, pa.RecordBatch]:
-        pairs = distinct(_concatenated(batches))
-        step = self._task.step()
-        if step.min_similarity is None:
-            return 0, pairs
-        return 0, verified(pairs, step, KeptTexts(self._task.kept))
-
-
 class Resolve(beam.DoFn):
     """All verified pairs to removals, split by the unit that loses the row."""
 
@@ -179,8 +143,3 @@ def by_unit(pairs: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
     unit = unit_of(columns_of([pairs], PAIRS)["b_node"])
     for number in np.unique(unit):
         yield int(number), pairs.filter(pa.array(unit == number))
-
-
-def _concatenated(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    columns = columns_of(batches, PAIRS)
-    return batch_of(PAIRS, *(columns[name] for name in PAIRS.names))

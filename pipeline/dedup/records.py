@@ -51,3 +51,8 @@ def columns_of(batches: list[pa.RecordBatch], schema: pa.Schema) -> dict[str, np
     """The columns of several batches as numpy arrays, in one piece each."""
     table = pa.Table.from_batches(batches, schema=schema)
     return {name: table.column(name).to_numpy() for name in schema.names}
+
+
+def unit_of(node: np.ndarray) -> np.ndarray:
+    """Unit numbers of nodes."""
+    return (node >> UNIT_SHIFT).astype(np.int64)

@@ -8,7 +8,9 @@ from functools import lru_cache
 import numpy as np
 import pyarrow as pa
 
-from pipeline.dedup.records import PAIRS, ROW_MASK, UNIT_SHIFT, columns_of
+from pipeline.dedup.candidates import distinct
+from pipeline.dedup.records import PAIRS, ROW_MASK, batch_of, columns_of
+from pipeline.dedup.task import DedupTask
 from pipeline.storage import map_arrow
 from transforms.dedup.base import Dedup
 from transforms.dedup.shingles import jaccard
@@ -61,6 +63,20 @@ def verified(pairs: pa.RecordBatch, dedup: Dedup, texts: KeptTexts) -> pa.Record
     return filled.filter(pa.array(keep))
 
 
-def unit_of(node: np.ndarray) -> np.ndarray:
-    """Unit numbers of nodes."""
-    return (node >> UNIT_SHIFT).astype(np.int64)
+class VerifyGroup:
+    """Verifies one partition of pairs; picklable, so that a pool can run it."""
+
+    def __init__(self, task: DedupTask) -> None:
+        self._task = task
+
+    def __call__(self, batches: list[pa.RecordBatch]) -> tuple[int, pa.RecordBatch]:
+        pairs = distinct(_concatenated(batches))
+        step = self._task.step()
+        if step.min_similarity is None:
+            return 0, pairs
+        return 0, verified(pairs, step, KeptTexts(self._task.kept))
+
+
+def _concatenated(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
+    columns = columns_of(batches, PAIRS)
+    return batch_of(PAIRS, *(columns[name] for name in PAIRS.names))
