@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections import Counter
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -57,7 +58,7 @@ def _expand(given: str, dataset: str, suffixes: tuple[str, ...], where: str) -> 
     fs, path = _open_filesystem(given, where)
     try:
         if fs.isfile(path) or _is_special(fs, path):
-            root, found = path.rpartition("/")[0], {path: fs.info(path)}
+            root, found = path.rpartition("/")[0], {path: _info(fs, path)}
         elif fs.isdir(path):
             root = path.rstrip("/")
             found = {p: info for p, info in _walk(fs, root, None) if _wanted(p, root, suffixes)}
@@ -92,6 +93,17 @@ def _is_special(fs: Any, path: str) -> bool:
     return _is_local(fs) and os.path.lexists(path) and not os.path.isdir(path)
 
 
+def _info(fs: Any, path: str) -> dict[str, Any]:
+    """`type` and `size` of a file; of a local one as its links lead, "missing" when they lead nowhere."""
+    if not _is_local(fs):
+        return fs.info(path)
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return {"type": "missing", "size": 0}
+    return {"type": "file" if stat.S_ISREG(status.st_mode) else "other", "size": status.st_size}
+
+
 def _glob(fs: Any, pattern: str, where: str, given: str) -> tuple[str, dict[str, Any]]:
     parts = pattern.split("/")
     first = next(at for at, part in enumerate(parts) if _MAGIC.search(part))
@@ -117,17 +129,17 @@ def _walk(fs: Any, root: str, depth: int | None) -> Iterator[tuple[str, Any]]:
         return
     seen: set[tuple[int, int]] = set()
     for folder, folders, names in os.walk(root or "/", onerror=_raise, followlinks=True):
-        stat = os.stat(folder)
+        status = os.stat(folder)
         level = 1 if folder == root else _relative(folder, root).count("/") + 2
-        if (stat.st_dev, stat.st_ino) in seen or (depth is not None and level >= depth):
+        if (status.st_dev, status.st_ino) in seen or (depth is not None and level >= depth):
             folders.clear()
-        if (stat.st_dev, stat.st_ino) in seen:
+        if (status.st_dev, status.st_ino) in seen:
             continue
-        seen.add((stat.st_dev, stat.st_ino))
+        seen.add((status.st_dev, status.st_ino))
         folders.sort()  # of two ways to one folder, the first by name counts
         for name in names:
             path = os.path.join(folder, name)
-            yield path, fs.info(path)
+            yield path, _info(fs, path)
 
 
 def _raise(error: OSError) -> None:
@@ -151,7 +163,7 @@ def _input_file(fs: Any, path: str, info: dict[str, Any], label: str, where: str
         raise SluiceError(f"{where}: {path} has a '..' in its name, which cannot stand in a row's source; rename it")
     if _is_local(fs):
         if info["type"] != "file":
-            what = "is a link to nothing" if not os.path.exists(path) else "is not a regular file"
+            what = "is a link to nothing" if info["type"] == "missing" else "is not a regular file"
             raise SluiceError(f"{where}: {path} {what}; restore it or take it out of the recipe's paths")
         try:
             with open(path, "rb"):

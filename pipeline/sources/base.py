@@ -7,12 +7,13 @@ between a file and the ledger. A row's `source` (dataset/file#row) must not depe
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Generic, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from transforms.base import Outcome, Params
 
@@ -44,6 +45,16 @@ class SourceParams(Params):
     name: str | None = None
     #: a text longer than this is rejected as `too_long` rather than held in memory
     max_row_bytes: int = Field(default=32 * 2**20, gt=0)
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_relative_path(cls, name: str | None) -> str | None:
+        # it begins every label, and labels become file names in places
+        if name is not None and (
+            re.search(r"[\x00-\x1f\x7f]", name) or not all(part not in ("", ".", "..") for part in name.split("/"))
+        ):
+            raise ValueError("must be one or more words joined by '/', without '.', '..' or control characters")
+        return name
 
 
 S = TypeVar("S", bound=SourceParams)

@@ -84,7 +84,7 @@ class RowMaker:
         text = self.text.pop(record, is_text) if self.text else None
         row_id = self.id.pop(record, _is_id) if self.id else None
         row_id = source if row_id is None else str(row_id)
-        url = self.url.pop(record, is_text) if self.url else None
+        url = self.url.pop(record, _is_url) if self.url else None
         media, faults = self._parts(record) if self.media else ([], [])
         if text is None and not media:
             rows.reject(source, "no_text", self._no_text(record), dump_object(record), row_id=row_id)
@@ -132,14 +132,18 @@ def is_text(value: Any) -> bool:
     return value.__class__ is str
 
 
+def _is_url(value: Any) -> bool:
+    return value is None or value.__class__ is str
+
+
 def _is_id(value: Any) -> bool:
     if value.__class__ is str:
         return 0 < len(value) <= MAX_ID_CHARS and not _CONTROL.search(value)
-    return value.__class__ is int
+    return value is None or value.__class__ is int
 
 
 def _is_media(value: Any) -> bool:
-    return isinstance(value, bytes | str | dict | list)
+    return value is None or isinstance(value, bytes | str | dict | list)
 
 
 def _media_bytes(value: Any) -> bytes | Fault:

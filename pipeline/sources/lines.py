@@ -14,7 +14,8 @@ from pipeline.sources.base import Span
 from pipeline.sources.opening import Damage, chunks, compression_of
 from schemas.errors import SluiceError
 
-#: bytes of an overlong line that are kept for a person to look at
+#: At most so many bytes of an overlong line are kept for a person to look at; never more than a line may have, since
+#: how much of it had been read when it grew too long depends on where the reads fell.
 HEAD_BYTES = 1024
 
 
@@ -114,10 +115,10 @@ class _Tail:
         if held:
             self.pieces.append(piece)
             if self.size > self.max_bytes:
-                self.pieces = [b"".join(self.pieces)[:HEAD_BYTES]]
+                self.pieces = [self.head()]
 
     def head(self) -> bytes:
-        return b"".join(self.pieces)[:HEAD_BYTES]
+        return b"".join(self.pieces)[: min(HEAD_BYTES, self.max_bytes)]
 
     def take(self) -> Line:
         line = b"".join(self.pieces) if len(self.pieces) != 1 else self.pieces[0]
@@ -129,7 +130,7 @@ class _Tail:
 def _bounded(line: Line, max_bytes: int) -> Line:
     if isinstance(line, Overlong) or len(line) <= max_bytes:
         return line
-    return Overlong(line[:HEAD_BYTES], len(line))
+    return Overlong(line[: min(HEAD_BYTES, max_bytes)], len(line))
 
 
 def _before(lines: list[Line], offset: int, stop: int) -> list[Line]:

@@ -115,7 +115,7 @@ class _Document:
         if not self.head:
             self.lines.append(line if isinstance(line, bytes) else line.head)
             if self.size > self.max_bytes:
-                self.head = b"\n".join(self.lines)[:HEAD_BYTES]
+                self.head = b"\n".join(self.lines)[: min(HEAD_BYTES, self.max_bytes)]
                 self.lines = []
 
     def take(self, trim: bool) -> tuple[int, Line]:

@@ -110,7 +110,10 @@ class WebDataset(Source[WebDatasetParams]):
                 else:
                     self._finish(sample, label, seen, rows)
                     sample = None
-                    rows.reject(f"{label}#@{tar.offset}", damage.reason, damage.detail, damage.partial)
+                    at = (
+                        tar.data.position if tar.in_member else tar.offset
+                    )  # a bad member has its own row at its offset
+                    rows.reject(f"{label}#@{at}", damage.reason, damage.detail, damage.partial)
         self._finish(sample, label, seen, rows)
         if len(rows):
             yield rows.take()
