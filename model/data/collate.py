@@ -70,6 +70,8 @@ def collate(sequences: Items[Sequence]) -> Batch:
             grids.append(part.grid)
             image_rows.append(np.arange(image_tokens(part.grid)) + start + part.offset)
         for clip in sequence.audios:
+            if not clip.frames:  # shorter than a frame: it has no placeholder either
+                continue
             mels.append(log_mel(decode_audio(clip.data), clip.frames))
             frames.append(clip.frames)
             audio_rows.append(np.arange(audio_tokens(clip.frames)) + start + clip.offset)

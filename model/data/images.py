@@ -27,7 +27,7 @@ def smart_resize(height: int, width: int, config: ImageConfig) -> tuple[int, int
     """
     if max(height, width) > MAX_ASPECT * min(height, width):
         raise SluiceError(f"an image of {width}x{height} px is too narrow: at most {MAX_ASPECT} to 1 can be read")
-    h, w = (max(FACTOR, round(x / FACTOR) * FACTOR) for x in (height, width))
+    h, w = (round(x / FACTOR) * FACTOR for x in (height, width))
     if h * w > config.max_pixels:
         beta = math.sqrt(height * width / config.max_pixels)
         h, w = (max(FACTOR, math.floor(x / beta / FACTOR) * FACTOR) for x in (height, width))

@@ -83,19 +83,29 @@ class AudioTower(nn.Module):
         """mel [bins, sum(frames)] of clips one after the other -> [tokens, output_dim]."""
         size = 2 * self.config.n_window
         sizes = [min(size, n - start) for n in frames for start in range(0, n, size)]
-        tokens = [chunk_tokens(n) for n in sizes]
-        longest = max(sizes)
-        chunks = torch.stack([F.pad(c, (0, longest - c.shape[1])) for c in mel.split(sizes, dim=1)])
-        x = chunks[:, None]
-        for conv in (self.conv2d1, self.conv2d2, self.conv2d3):
-            x = F.gelu(conv(x))
-        x = self.conv_out(x.permute(0, 3, 1, 2).flatten(2))
-        x = x + sinusoids(x.shape[1], self.config.d_model).to(x)
-        x = torch.cat([chunk[:n] for chunk, n in zip(x, tokens, strict=True)])
+        # the last chunk of a clip is filled up to its longest, as if the clip were alone: biases make the filling
+        # audible in its last token, so filling to the batch's longest would let clips change each other
+        filled = [min(size, n) for n in frames for _ in range(0, n, size)]
+        chunks = mel.split(sizes, dim=1)
+        tokens: list[Tensor] = [mel] * len(chunks)
+        for longest in sorted(set(filled)):
+            members = [i for i, n in enumerate(filled) if n == longest]
+            x = self._convolve(torch.stack([F.pad(chunks[i], (0, longest - sizes[i])) for i in members]))
+            for i, chunk in zip(members, x, strict=True):
+                tokens[i] = chunk[: chunk_tokens(sizes[i])]
+        x = torch.cat(tokens)
         segments = plan_segments(self._windows(frames), x.device, padded=False)
         for layer in self.layers:
             x = layer(x, segments)
         return self.proj2(F.gelu(self.proj1(self.ln_post(x))))
+
+    def _convolve(self, chunks: Tensor) -> Tensor:
+        """[chunks, bins, frames] -> [chunks, tokens, d_model], with positions that start at 0 in each chunk."""
+        x = chunks[:, None]
+        for conv in (self.conv2d1, self.conv2d2, self.conv2d3):
+            x = F.gelu(conv(x))
+        x = self.conv_out(x.permute(0, 3, 1, 2).flatten(2))
+        return x + sinusoids(x.shape[1], self.config.d_model).to(x)
 
     def _windows(self, frames: Sequence[int]) -> list[int]:
         """Attention segments in tokens: whole windows of `n_window_infer` frames of a clip, then its tail."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import torch
@@ -15,6 +16,7 @@ from schemas.errors import SluiceError
 
 CONFIG_NAME = "config.json"
 WEIGHTS_NAME = "model.safetensors"
+_STEP = re.compile(r"step-(\d{6,})")
 
 
 def save_model(model: VisionLanguageModel, folder: Path) -> None:
@@ -56,3 +58,19 @@ def load_model(folder: Path) -> VisionLanguageModel:
     if config.text.tie_word_embeddings:
         model.lm_head.weight = model.model.language_model.embed_tokens.weight
     return model.requires_grad_(True)
+
+
+def checkpoints(folder: Path) -> list[Path]:
+    """Complete checkpoints of a run folder, oldest first."""
+    found = [p for p in folder.glob("checkpoints/step-*") if _STEP.fullmatch(p.name)]
+    return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
+
+
+def newest_checkpoint(folder: Path) -> Path:
+    """A checkpoint folder as given, or the newest one of a run folder; raises SluiceError when there is none."""
+    if (folder / WEIGHTS_NAME).exists():
+        return folder
+    found = checkpoints(folder)
+    if not found:
+        raise SluiceError(f"{folder} holds no checkpoint; give a folder that `sluice train` wrote")
+    return found[-1]

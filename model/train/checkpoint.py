@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from model.net.vlm import VisionLanguageModel
-from model.net.weights import load_model, save_model
+from model.net.weights import checkpoints, load_model, save_model
 from model.train.optim import Optimizer
 from schemas.errors import SluiceError
-
-_STEP = re.compile(r"step-(\d{6,})")
 
 
 @dataclass(frozen=True)
@@ -31,12 +28,6 @@ class Progress:
     step: int
     run: dict[str, Any]
     reader: dict[str, Any]
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """Complete checkpoints of a run folder, oldest first."""
-    found = [p for p in folder.glob("checkpoints/step-*") if _STEP.fullmatch(p.name)]
-    return sorted(found, key=lambda p: int(p.name.removeprefix("step-")))
 
 
 def save_checkpoint(
@@ -97,13 +88,3 @@ def restore_checkpoint(
     optimizer = optimizer_for(model)
     optimizer.load_state_tensors(tensors, state["optimizer_steps"])
     return model, optimizer, Progress(state["step"], saved, state["reader"])
-
-
-def newest_checkpoint(folder: Path) -> Path:
-    """A checkpoint folder as given, or the newest one of a run folder; raises SluiceError when there is none."""
-    if (folder / "model.safetensors").exists():
-        return folder
-    found = checkpoints(folder)
-    if not found:
-        raise SluiceError(f"{folder} holds no checkpoint; give a folder that `sluice train` wrote")
-    return found[-1]

@@ -70,41 +70,56 @@ def read_caption_pairs(path: Path, limit: int) -> list[CaptionPair]:
     return [CaptionPair(key, images[key], captions[key]) for key in keys]
 
 
+#: What a caption says, as an ordered list whatever its phrasing; None for a caption it does not understand.
+Facts = Callable[[str], tuple[str, ...] | None]
+
+
 @dataclass(frozen=True)
 class CaptionScores:
-    """`exact_match`: share of captions equal to the truth but for case and spaces.
+    """`exact_match`: share of captions whose facts are those of the truth; `same_words`: share equal to it as text.
 
-    `attribute_accuracy`: share of the truth's words (articles aside) found at the same place in the caption.
+    `attribute_accuracy`: share of the truth's facts found at the same place in the caption's.
     """
 
     images: int
     exact_match: float
     attribute_accuracy: float
+    same_words: float
     examples: tuple[tuple[str, str], ...]  # (truth, caption)
 
 
-def _words(caption: str) -> list[str]:
-    return re.findall(r"\w+", caption.lower())
+def _words(caption: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"\w+", caption.lower()))
 
 
-def _attributes(caption: str) -> list[str]:
-    return [word for word in _words(caption) if word not in _ARTICLES]
+def _content_words(caption: str) -> tuple[str, ...]:
+    return tuple(word for word in _words(caption) if word not in _ARTICLES)
 
 
 def score_captions(
-    pairs: Sequence[CaptionPair], caption: Callable[[Sequence[bytes]], Sequence[str]], examples: int = 5
+    pairs: Sequence[CaptionPair],
+    caption: Callable[[Sequence[bytes]], Sequence[str]],
+    facts: Facts = lambda caption: None,
+    examples: int = 5,
 ) -> CaptionScores:
-    """Scores what `caption` says about the images of `pairs`."""
+    """Scores what `caption` says about the images of `pairs`.
+
+    Facts of a truth that `facts` does not understand are its words, articles aside.
+    """
     found = caption([pair.image for pair in pairs])
-    exact = sum(_words(p.caption) == _words(f) for p, f in zip(pairs, found, strict=True))
-    right, total = 0, 0
+    exact, same, right, total = 0, 0, 0, 0
     for pair, text in zip(pairs, found, strict=True):
-        truth = _attributes(pair.caption)
+        truth = facts(pair.caption)
+        said = facts(text) or () if truth is not None else _content_words(text)
+        truth = _content_words(pair.caption) if truth is None else truth
+        same += _words(pair.caption) == _words(text)
+        exact += truth == said
+        right += sum(a == b for a, b in zip(truth, said, strict=False))
         total += len(truth)
-        right += sum(a == b for a, b in zip(truth, _attributes(text), strict=False))
     return CaptionScores(
         images=len(pairs),
         exact_match=exact / len(pairs),
         attribute_accuracy=right / max(total, 1),
-        examples=tuple((p.caption, f) for p, f in list(zip(pairs, found, strict=True))[:examples]),
+        same_words=same / len(pairs),
+        examples=tuple((pair.caption, text) for pair, text in list(zip(pairs, found, strict=True))[:examples]),
     )

@@ -19,8 +19,9 @@ from model.data.collate import collate
 from model.data.dataset import DatasetInfo, TokenShards, dataset_info
 from model.data.shards import HoldoutSplit, SequenceReader
 from model.net.vlm import VisionLanguageModel, build, count_parameters
-from model.train.checkpoint import Progress, checkpoints, restore_checkpoint, save_checkpoint
-from model.train.evaluate import CaptionScores, held_out_loss, read_caption_pairs, score_captions
+from model.net.weights import checkpoints
+from model.train.checkpoint import Progress, restore_checkpoint, save_checkpoint
+from model.train.evaluate import CaptionScores, Facts, held_out_loss, read_caption_pairs, score_captions
 from model.train.optim import Optimizer
 from model.train.schedule import rate_factor
 from schemas.errors import SluiceError
@@ -103,7 +104,8 @@ class Run:
         say: Callable[[str], None],
         should_stop: Callable[[], bool],
         captioner: Captioner,
-        on_step: Callable[[int], None] = lambda step: None,
+        facts: Facts = lambda caption: None,
+        on_step: Callable[[int], None] | None = None,
     ) -> Summary:
         """Trains to the last step, or until `should_stop`; either way the newest step is saved."""
         config = self.config
@@ -130,12 +132,13 @@ class Run:
             if self.step % config.checkpoint_every_steps == 0:
                 self._save()
                 saved = self.step
-            on_step(self.step)
+            if on_step is not None:
+                on_step(self.step)
         if saved != self.step or not checkpoints(self.out):
             self._save()
         metrics.close()
         finished = self.step >= config.steps
-        captions = self._score_captions(captioner, say) if finished and config.captions.path else None
+        captions = self._score_captions(captioner, facts, say) if finished and config.captions.path else None
         summary = Summary(
             name=config.name,
             finished=finished,
@@ -192,12 +195,12 @@ class Run:
             self.out, self.model, self.optimizer, progress, self.info.tokenizer, self.config.keep_checkpoints
         )
 
-    def _score_captions(self, captioner: Captioner, say: Callable[[str], None]) -> CaptionScores:
+    def _score_captions(self, captioner: Captioner, facts: Facts, say: Callable[[str], None]) -> CaptionScores:
         pairs = read_caption_pairs(Path(self.config.captions.path), self.config.captions.max_images)
-        scores = score_captions(pairs, lambda images: captioner(self.model, self.info.tokenizer, images))
+        scores = score_captions(pairs, lambda images: captioner(self.model, self.info.tokenizer, images), facts)
         say(
-            f"captions of {scores.images} unseen images: {scores.exact_match:.1%} exact, "
-            f"{scores.attribute_accuracy:.1%} of attributes right"
+            f"captions of {scores.images} unseen images: {scores.exact_match:.1%} say exactly what is "
+            f"there, {scores.attribute_accuracy:.1%} of attributes right, {scores.same_words:.1%} word for word"
         )
         for truth, text in scores.examples:
             say(f"  true: {truth}\n  said: {text}")

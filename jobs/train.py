@@ -1,0 +1,132 @@
+"""`sluice train`: a model over a dataset, from a training configuration."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import psutil
+import typer
+import yaml
+from rich.console import Console
+
+from jobs.progress import RunProgress
+from schemas.errors import RecipeError, SluiceError
+
+if TYPE_CHECKING:
+    from model.net.vlm import VisionLanguageModel
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="The training configuration, a YAML file.")],
+    data: Annotated[Path, typer.Option("--data", help="A dataset's folder (it has a manifest.json).")],
+    out: Annotated[Path, typer.Option("--out", help="The run's folder: metrics, checkpoints, summary.")],
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a value: steps=100, optimizer.learning_rate=0.001.")
+    ] = None,
+    holdout: Annotated[float | None, typer.Option(help="Share of the sequences kept for held-out loss.")] = None,
+    captions: Annotated[
+        Path | None, typer.Option(help="Unseen image-caption pairs to score at the end: a WebDataset tar, or a folder.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="CPU threads [default: physical cores].")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and nothing else.")] = False,
+) -> None:
+    """Train a model as CONFIG says. Killed or stopped, the same command goes on from the last checkpoint."""
+    raw = _read(config)
+    for place, value in [o.partition("=")[::2] for o in overrides or []]:
+        _put(raw, place, yaml.safe_load(value))
+    if holdout is not None:
+        raw["holdout_ratio"] = holdout
+    if captions is not None:
+        _put(raw, "captions.path", str(captions))
+    modules = import_model()
+    modules.torch.set_num_threads(threads or psutil.cpu_count(logical=False) or 1)
+    run = modules.Run(modules.from_dict(modules.TrainConfig, raw, str(config)), data, out)
+
+    def caption(model: VisionLanguageModel, tokenizer: Path, images: Sequence[bytes]) -> list[str]:
+        prompts = modules.Prompts(modules.load_tokenizer(tokenizer), model.config.special, model.config.image)
+        return modules.TextGenerator(model, prompts).caption(images, run.config.captions.max_new_tokens)
+
+    console = Console(stderr=True, highlight=False)
+    with RunProgress(console) as bar, _Interrupt() as interrupt:
+        summary = run.train(
+            say=(lambda line: None) if as_json else (lambda line: console.print(line, markup=False)),
+            should_stop=lambda: interrupt.asked,
+            captioner=caption,
+            facts=caption_facts,
+            on_step=(lambda step: bar("training", step, run.config.steps)) if console.is_terminal else None,
+        )
+    if as_json:
+        print(json.dumps(dataclasses.asdict(summary), ensure_ascii=False))
+    if interrupt.asked and not summary.finished:
+        raise KeyboardInterrupt
+
+
+def caption_facts(caption: str) -> tuple[str, ...] | None:
+    """What a caption of a sample scene says, whatever its phrasing; None for any other text."""
+    from jobs.sample.scenes import parse_caption
+
+    try:
+        scene = parse_caption(caption.strip())
+    except ValueError:
+        return None
+    looks = [value for thing in scene.things for value in (thing.size, thing.colour, thing.shape)]
+    return (scene.layout, scene.background, *looks)
+
+
+def import_model() -> Any:
+    """What the model's commands need of model/; raises SluiceError when torch is not installed."""
+    try:
+        from jobs import model_parts
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] not in ("torch", "safetensors"):
+            raise
+        raise SluiceError(
+            f"training and generating need {error.name}, which is not installed: pip install 'sluice[model]'"
+        ) from error
+    return model_parts
+
+
+class _Interrupt:
+    """Turns the first Ctrl-C into a wish to stop after the step; the second one interrupts at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._before: Any = None
+
+    def __enter__(self) -> _Interrupt:
+        self._before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _ask(self, number: int, frame: object) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"the training configuration {path} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{path} is not YAML: {error}") from error
+    if not isinstance(raw, dict) or raw.get("train") != 1:
+        raise RecipeError(f"{path} is not a training configuration: it must say `train: 1`")
+    return raw
+
+
+def _put(raw: dict[str, Any], place: str, value: Any) -> None:
+    *parents, name = place.split(".")
+    for parent in parents:
+        raw = raw.setdefault(parent, {})
+        if not isinstance(raw, dict):
+            raise RecipeError(f"--set {place}: {parent!r} is not a group of settings")
+    raw[name] = value
