@@ -19,9 +19,9 @@ class Truth:
     id: as the ledger knows it: the record's own, or dataset/file#row where it has none. file: relative to the folder.
     row: lines (text) or samples (tar) before it in its file. kind: what it is (`clean`, `exact_duplicate`,
     `broken:bad_json`, ...). of: id of the record it copies. lang: ISO 639-1, of captions and transcripts too.
-    expected: what recipes/demo.yaml should make of it. reason: what kind of step should reject it (`language`, `quality`,
-    `repetition`, `duplicate`, `decode`, `size`, ...). note: details for a person. jaccard: of the word 5-grams of a
-    near-duplicate and its original.
+    expected: what recipes/demo.yaml should make of it. reason: what kind of step should reject it (`language`,
+    `quality`, `duplicate`, `decode`, `size`, ...). note: details for a person. jaccard: of the word 5-grams of a copy
+    and its original.
     """
 
     id: str
