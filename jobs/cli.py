@@ -53,6 +53,7 @@ def main() -> None:
 
     debug = "--debug" in sys.argv
     logging.getLogger().setLevel(logging.INFO if debug else logging.ERROR)
+    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # a broken picture is a ledger row, not a log line
     try:
         preflight.check()
         build_app()()

@@ -21,7 +21,7 @@ from pipeline.dedup.task import DedupTask
 from pipeline.graph import Launcher
 from pipeline.pack import PackTask, pack_groups, run_pack
 from pipeline.plan import TOKENIZER_PENDING, Plan, compile_plan
-from pipeline.pool import close_pools
+from pipeline.pool import worker_pools
 from pipeline.progress import Listener, Meter, Watch
 from pipeline.recipe import digest, recipe_hash
 from pipeline.stage import StageTask, check_errors, run_stage
@@ -96,7 +96,7 @@ def curate(recipe: Recipe, launcher: Launcher, *, overwrite: bool = False, liste
             )
     work = out / WORK
     work.mkdir(parents=True, exist_ok=True)
-    with _locked(work / "lock"), Meter() as meter, _closing_pools():
+    with _locked(work / "lock"), Meter() as meter, worker_pools(str(work / "workers.log")):
         nothing: list[str | None] = [None] * len(units)
         run = Run(
             plan, units, launcher, work, listener, meter, [u.fingerprint for u in units], list(nothing), list(nothing)
@@ -226,15 +226,6 @@ def _finished(files: UnitFiles) -> dict[str, Any]:
 
 def _inputs_digest(run: Run) -> str:
     return digest({"units": run.fingerprints, "drops": [d and sha256_file(d) for d in run.drops]})
-
-
-@contextmanager
-def _closing_pools() -> Iterator[None]:
-    """Ends the run's workers however the run ends."""
-    try:
-        yield
-    finally:
-        close_pools()
 
 
 @contextmanager

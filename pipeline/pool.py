@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any
 
 import apache_beam as beam
@@ -27,6 +28,19 @@ _PRELOAD = ["pipeline.stage", "pipeline.pack", "pipeline.dedup.verify"]
 
 #: pools of this process by size: the phases of a run share one, because starting workers costs seconds of CPU
 _pools: dict[int, futures.ProcessPoolExecutor] = {}
+#: where workers' standard error goes: decoders in C write to it, whatever Python's warnings say
+_worker_log: list[str] = []
+
+
+@contextmanager
+def worker_pools(log: str) -> Iterator[None]:
+    """Pools for the length of a run, their workers' standard error appended to the file `log`."""
+    _worker_log[:] = [log]
+    try:
+        yield
+    finally:
+        _worker_log.clear()
+        close_pools()
 
 
 def shared_pool(workers: int) -> futures.ProcessPoolExecutor:
@@ -35,7 +49,7 @@ def shared_pool(workers: int) -> futures.ProcessPoolExecutor:
         # Beam runs threads, so a child forked from here could inherit a held lock: fork from a server without any
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOAD)
-        _pools[workers] = futures.ProcessPoolExecutor(workers, context, initializer=_start_worker)
+        _pools[workers] = futures.ProcessPoolExecutor(workers, context, _start_worker, tuple(_worker_log))
     return _pools[workers]
 
 
@@ -45,8 +59,12 @@ def close_pools() -> None:
         _pools.popitem()[1].shutdown(wait=False, cancel_futures=True)
 
 
-def _start_worker() -> None:
+def _start_worker(log: str | None = None) -> None:
     """Leaves Ctrl-C to the parent, and ends the worker when its parent is gone (kill -9 leaves no orphans)."""
+    if log is not None:
+        target = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
+        os.dup2(target, 2)
+        os.close(target)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = os.getppid()
 

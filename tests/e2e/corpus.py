@@ -14,7 +14,7 @@ from pipeline.recipe import resolve
 from schemas.recipe import Recipe
 from tests.fixtures import media_fixture
 
-NOUNS = [
+NOUNS = ["river", "mountain", "library", "engine", "garden", "harbour", "letter", "window", "winter", "market"]
     "river",
     "mountain",
     "library",
