@@ -40,7 +40,7 @@ def audio_length(data: bytes, max_duration_s: float) -> tuple[int, int]:
     Headers are not believed: some count no samples, others too many. Counting stops soon after `max_duration_s`.
     """
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as sound:
+        with _Stream(io.BytesIO(data)) as sound:
             rate = sound.samplerate
             if not _CREDIBLE_RATE_HZ[0] <= rate <= _CREDIBLE_RATE_HZ[1]:
                 raise ValueError(f"the header claims a sample rate of {rate} Hz")
@@ -63,3 +63,11 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(_ORIENTATION_TAG, 1))
     except Exception:  # noqa: BLE001 - the EXIF parser raises as variously as the decoders do
         return 1
+
+
+class _Stream(soundfile.SoundFile):
+    """A file read once from start to end: a seekable SoundFile stops at the length its header states, and seeks after
+    every block, which fails on streams that do not know their length."""
+
+    def seekable(self) -> bool:
+        return False

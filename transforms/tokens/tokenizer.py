@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -103,10 +103,9 @@ class Tokenizer:
 
     @cached_property
     def _engine(self) -> tuple[Engine, str]:
-        stripped = dict(self._definition)
-        kept = [t for t in stripped["added_tokens"] if t["content"] not in self.special_ids]
-        stripped["added_tokens"] = kept
-        engine, reason = choose(json.dumps(stripped, ensure_ascii=False), self._wanted, self._sample)
+        added = [token for token in self._definition["added_tokens"] if token["content"] not in self.special_ids]
+        plain = _with_fixed_ids(self._definition | {"added_tokens": added})
+        engine, reason = _chosen(json.dumps(plain, ensure_ascii=False), self._wanted, self._sample)
         ids, _ = engine.encode([f" {name}{name} a{name}b\n{name}" for name in self.special_ids])
         leaked = sorted(set(ids.tolist()) & set(self.special_ids.values()))
         if leaked:
@@ -177,6 +176,12 @@ class Tokenizer:
         return ", ".join(name for name, number in self.special_ids.items() if number in ids)
 
 
+@lru_cache(maxsize=2)
+def _chosen(tokenizer_json: str, wanted: str, sample: tuple[str, ...]) -> tuple[Engine, str]:
+    # Building and checking takes seconds for a large vocabulary, and a process may unpickle a tokenizer many times.
+    return choose(tokenizer_json, wanted, sample)
+
+
 def _rebuild(text: str, where: str, engine: Literal["auto", "reference"], sample: tuple[str, ...]) -> Tokenizer:
     return Tokenizer(json.loads(text), where=where, engine=engine, sample=sample)
 
@@ -229,7 +234,23 @@ def _canonical(definition: dict[str, Any], where: str) -> dict[str, Any]:
     canonical_model = {"type": "BPE"} | plain | {"dropout": None, "vocab": ordered, "merges": merges}
     settled = definition | {"truncation": None, "padding": None, "model": canonical_model}
     settled["added_tokens"] = _with_family(definition.get("added_tokens") or [], vocab)
+    settled = _with_fixed_ids(settled)
     return {name: settled[name] for name in ("version", *sorted(settled.keys() - {"version", "model"}), "model")}
+
+
+def _with_fixed_ids(definition: dict[str, Any]) -> dict[str, Any]:
+    """The definition such that `tokenizers` gives every added token the id it declares.
+
+    On loading, an added token takes its id from the vocabulary, else the next free one after it; the declared id is
+    not looked at. Where that would differ, the added tokens are listed in the vocabulary too.
+    """
+    vocab = definition["model"]["vocab"]
+    added = definition["added_tokens"]
+    if [token["id"] for token in added] == list(range(len(vocab), len(vocab) + len(added))):
+        return definition
+    full = vocab | {token["content"]: token["id"] for token in added}
+    ordered = dict(sorted(full.items(), key=lambda item: item[1]))
+    return definition | {"model": definition["model"] | {"vocab": ordered}}
 
 
 def _with_family(added: list[dict[str, Any]], vocab: dict[str, int]) -> list[dict[str, Any]]:
