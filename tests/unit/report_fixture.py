@@ -250,8 +250,8 @@ def write_shard(path: Path, sequences: list[list[tuple[str, int]]]) -> Path:
     """Writes a token shard of sequences of (source id, tokens); its input ids are all 1."""
     schema = shard_schema(SEQUENCE)
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        for start in range(0, len(sequences), 512):
-            some = sequences[start : start + 512]
+        for start in range(0, len(sequences), 64):
+            some = sequences[start : start + 64]
             columns = {
                 "document_lengths": [[length for _, length in sequence] for sequence in some],
                 "source_ids": [[name for name, _ in sequence] for sequence in some],

@@ -48,16 +48,21 @@ def test_rejected_duplicate_with_its_match_and_scores(dataset: tuple[Path, list[
 
 def test_kept_row_and_every_piece_of_it(dataset: tuple[Path, list[dict]]) -> None:
     folder, lines = dataset
-    row = max((line for line in lines if line["verdict"] == "kept"), key=lambda line: line["tokens.count"])
-    (story,) = explain_rows(folder, row["id"])
-    assert len(story["places"]) > 2
-    assert sum(place["tokens"] for place in story["places"]) == row["tokens.count"]
-    for place in story["places"]:
-        sequence = pa.ipc.open_file(str(folder / place["shard"])).read_all().slice(place["sequence"], 1).to_pylist()[0]
-        assert sequence["source_ids"][place["document"]] == row["id"]
-        assert sequence["document_lengths"][place["document"]] == place["tokens"]
-        assert sum(sequence["document_lengths"][: place["document"]]) == place["offset"]
-    place = story["places"][-1]
+    kept = [line for line in lines if line["verdict"] == "kept"]
+    longest = max(kept, key=lambda line: line["tokens.count"])
+    offsets: set[int] = set()
+    for row in (longest, *kept[-40::4]):
+        (story,) = explain_rows(folder, row["id"])
+        assert sum(place["tokens"] for place in story["places"]) == row["tokens.count"]
+        for place in story["places"]:
+            table = pa.ipc.open_file(str(folder / place["shard"])).read_all()
+            sequence = table.slice(place["sequence"], 1).to_pylist()[0]
+            assert sequence["source_ids"][place["document"]] == row["id"]
+            assert sequence["document_lengths"][place["document"]] == place["tokens"]
+            assert sum(sequence["document_lengths"][: place["document"]]) == place["offset"]
+            offsets.add(place["offset"])
+    assert len(offsets) > 3  # not 0 all along
+    row, place = longest, explain_rows(folder, longest["id"])[0]["places"][-1]
     assert f"{place['shard']}, sequence {place['sequence']}, document {place['document']}" in _run(
         str(folder), row["id"]
     )
@@ -90,6 +95,18 @@ def test_several_rows_of_one_id_are_all_told(tmp_path: Path) -> None:
     build(tmp_path / "b", lines=lines)
     stories = explain_rows(tmp_path / "b", "same")
     assert [story["row"]["source"] for story in stories] == sorted(line["source"] for line in rejected)
+
+
+def test_the_match_shown_is_the_kept_row_of_that_id(tmp_path: Path) -> None:
+    lines = build(tmp_path / "a", rows=120)
+    rows = [line for line in lines if line["part"] is None]
+    duplicate = next(row for row in rows if row["match_id"])
+    match = next(row for row in rows if row["id"] == duplicate["match_id"])
+    for row in [row for row in rows if row["verdict"] == "rejected" and row is not duplicate][:4]:
+        row["id"] = match["id"]
+    build(tmp_path / "b", lines=lines)
+    (story,) = explain_rows(tmp_path / "b", duplicate["source"])
+    assert story["match"]["source"] == match["source"]
 
 
 @pytest.mark.parametrize("typo", ["wbe-000", "webb-000", "wev-000"])

@@ -153,6 +153,28 @@ def test_hostile_text_stays_text(tmp_path: Path) -> None:
     assert "media" in page.text
 
 
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    lines = make_lines(40)
+    for number, line in enumerate(lines):
+        line.update(source=f"<script>{HOSTILE[0]}/a#{number}", id=f"<svg onload=x>{number}")
+    build(tmp_path, lines=lines)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    manifest.update(name=HOSTILE[0], git_commit=HOSTILE[4], recipe_hash=HOSTILE[0])
+    manifest["recipe"]["description"] = HOSTILE[1]
+    manifest["recipe"]["steps"][0]["with"] = {HOSTILE[0]: HOSTILE[2]}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    stage = {"name": HOSTILE[0], "seconds": 1.0, "units": HOSTILE[0]}
+    (tmp_path / "run.json").write_text(
+        json.dumps({HOSTILE[4]: HOSTILE[0], "stages": [stage], "machine": {"<b>": "<i>"}})
+    )
+    write_report(tmp_path)
+    page = _page(tmp_path)
+    assert page.open == []
+    assert set(page.tags).isdisjoint({"script", "img", "b", "i"})
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    assert page.text.count(HOSTILE[0]) > 4
+
+
 def test_the_page_needs_no_network_and_allows_no_script(tmp_path: Path) -> None:
     build(tmp_path)
     write_report(tmp_path)
