@@ -24,6 +24,7 @@ from pipeline.plan import TOKENIZER_PENDING, Plan, compile_plan
 from pipeline.pool import worker_pools
 from pipeline.progress import Listener, Meter, Watch
 from pipeline.recipe import digest, recipe_hash
+from pipeline.report import write_report
 from pipeline.stage import StageTask, check_errors, run_stage
 from pipeline.storage import sha256_file, write_bytes
 from pipeline.tokenizer import prepare_tokenizer
@@ -88,6 +89,8 @@ def curate(recipe: Recipe, launcher: Launcher, *, overwrite: bool = False, liste
     if (out / MANIFEST_NAME).exists():
         existing = read_manifest(out)
         if existing.run_fingerprint == fingerprint:
+            if not (out / "report.json").exists():  # killed between the commit and its report
+                write_report(out)
             return Result(existing, out, unchanged=True)
         if not overwrite:
             raise SluiceError(

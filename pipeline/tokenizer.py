@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import xxhash
@@ -28,7 +29,13 @@ def prepare_tokenizer(recipe: Recipe, kept: list[tuple[str, str | None]], work: 
         if marker.exists():
             return str(work / "tokenizer" / marker.read_text())
         texts = training_texts(kept, spec.train.max_bytes, recipe.seed)
-        tokenizer = train_bpe(texts, spec.train.vocab_size, spec.train.min_frequency)
+        some = next((text for text in texts if text.strip()), None)
+        # a run that keeps no text still owes its ledger: it gets the tokenizer that needs no training
+        tokenizer = (
+            Tokenizer.load("bytes")
+            if some is None
+            else train_bpe(chain([some], texts), spec.train.vocab_size, spec.train.min_frequency)
+        )
         folder = _save(tokenizer, work)
         write_bytes(marker, folder.name.encode())
         return str(folder)

@@ -15,19 +15,6 @@ from schemas.recipe import Recipe
 from tests.fixtures import media_fixture
 
 NOUNS = ["river", "mountain", "library", "engine", "garden", "harbour", "letter", "window", "winter", "market"]
-    "river",
-    "mountain",
-    "library",
-    "engine",
-    "garden",
-    "harbour",
-    "letter",
-    "window",
-    "winter",
-    "market",
-    "bridge",
-    "forest",
-]
 VERBS = ["holds", "follows", "leaves", "remembers", "carries", "watches", "changes", "opens", "measures", "crosses"]
 ADJECTIVES = ["quiet", "narrow", "early", "green", "broken", "patient", "distant", "heavy", "plain", "sudden"]
 

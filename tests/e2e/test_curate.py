@@ -100,8 +100,11 @@ def test_shards_hold_every_kept_document_whole(dataset):
     assert set(pieces) == set(kept)
     assert {name: len(ids) for name, ids in pieces.items()} == {name: row["tokens.count"] for name, row in kept.items()}
     assert len(manifest.shards) > 1 and images == 3
-    text = tokenizer.decode(pieces["doc-1"])
-    assert text.endswith("<|endoftext|>") and text.startswith(kept["doc-1"]["excerpt"][:100])
+    short = [row for row in kept.values() if row["modality"] == "text" and row["tokens.count"] < 256]
+    assert len(short) > 50
+    for row in short:  # one piece: the document can be read back
+        assert tokenizer.decode(pieces[row["id"]]).startswith(row["excerpt"])
+        assert tokenizer.decode(pieces[row["id"]]).endswith("<|endoftext|>")
 
 
 def test_ledger_has_its_columns_and_scores(dataset):
