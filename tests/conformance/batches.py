@@ -40,6 +40,7 @@ _GOOD_MEDIA = ["png", "jpeg_exif_rotated", "webp", "gif_animated", "png_1x1", "p
 _BAD_MEDIA = [
     ("jpeg_truncated", "image"),
     ("jpeg_corrupt", "image"),
+    ("jpeg_no_frame", "image"),
     ("text_as_jpg", "image"),
     ("empty_file", "image"),
     ("png_bomb", "image"),

@@ -114,7 +114,7 @@ class Decode(PartProbe[DecodeParams]):
 
     def _decode(self, data: bytes, audio_format: Format) -> tuple[Any, ...] | Fault:
         limits = self.params
-        with _Stream(io.BytesIO(data)) as sound:
+        with _Stream(_Bytes(data)) as sound:
             rate, channels = sound.samplerate, sound.channels
             if not _CREDIBLE_RATE_HZ[0] <= rate <= _CREDIBLE_RATE_HZ[1]:
                 return Fault("corrupt", f"the header claims a sample rate of {rate} Hz")
@@ -155,3 +155,16 @@ class _Stream(soundfile.SoundFile):
 
     def seekable(self) -> bool:
         return False
+
+
+class _Bytes(io.BytesIO):
+    """Bytes to decode. A seek to nowhere, which damaged headers ask for, leaves the position where it is.
+
+    libsndfile sees that and reports an error; an exception could not pass through its callback, and would be printed.
+    """
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return self.tell()

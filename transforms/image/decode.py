@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from typing import Any, ClassVar, Literal
 
@@ -34,6 +35,9 @@ _FORMATS: dict[str, Format] = {
 
 #: Pillow's own bomb limit: it warns above this and refuses above twice this (PIL.Image.MAX_IMAGE_PIXELS)
 _PILLOW_MAX_PIXELS = 89_478_485
+
+#: Pillow's messages name Python objects; where one lies in memory would make the ledger differ from run to run.
+_MEMORY_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
 
 _ORIENTATION_TAG = 0x0112  # Exif 2.32, §4.6.4: 5 to 8 lie on their side
 _SIDEWAYS = (5, 6, 7, 8)
@@ -119,7 +123,7 @@ class Decode(PartProbe[DecodeParams]):
             # Pillow's decoders raise OSError, SyntaxError, ValueError, TypeError, KeyError, IndexError, EOFError,
             # struct.error, zlib.error, OverflowError, MemoryError, NotImplementedError, … on hostile bytes, and the
             # list grows with every release. Only Pillow calls stand in the try, so none of ours hide behind it.
-            message = f"{type(error).__name__}: {error}"
+            message = _MEMORY_ADDRESS.sub("", f"{type(error).__name__}: {error}")
             return Fault("truncated" if "truncated" in message.lower() else "corrupt", message[:500])
 
     def _decode(self, data: bytes, image_format: Format) -> tuple[Any, ...] | Fault:
@@ -132,8 +136,8 @@ class Decode(PartProbe[DecodeParams]):
             if image.format in ("JPEG", "MPO"):
                 image.draft(None, (1, 1))
             image.load()
-            # Pillow turns TIFFs itself, and leaves the turning of all others to the caller.
-            if image_format != "TIFF" and _orientation(image) in _SIDEWAYS:
+            # Asked after loading: Pillow turns a TIFF by itself, and then drops the tag.
+            if _orientation(image) in _SIDEWAYS:
                 width, height = height, width
             frames = 1
             # The further pictures of an MPO (depth maps, previews of the phone that took it) are not frames.
