@@ -66,7 +66,7 @@ def test_help_lists_every_command(sluice):
     [
         (
             {"steps": [{"use": "text.normalise"}]},
-            "steps[0] (text.normalise): unknown transform 'text.normalise'; did you",
+            "steps[0] (text.normalise): unknown transform 'text.normalise'; did",
         ),
         ({"steps": [{"use": "select.sample", "with": {"fractoin": 1}}]}, "did you mean 'fraction'?"),
         ({"steps": [{"use": "image.size"}]}, "image.decode"),
@@ -93,7 +93,7 @@ def test_overrides_change_a_step_by_name_or_number(sluice, tmp_path):
     for place in ("steps.select.sample.fraction", "steps.0.fraction"):
         code, out, err = sluice("curate", recipe(tmp_path, steps=steps), "--set", f"{place}=2", "--workers", "1")
         assert code == 1 and "fraction" in err and "(got 2)" in err
-    code, out, err = sluice("curate", recipe(tmp_path, steps=steps), "--set", "steps.sample.fraction=1")
+    code, _, err = sluice("curate", recipe(tmp_path, steps=steps), "--set", "steps.sample.fraction=1")
     assert code == 1 and "no such step; did you mean steps.select.sample" in err
 
 
