@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pyarrow as pa
@@ -113,15 +114,23 @@ def nulled(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 
 def with_columns(batch: pa.RecordBatch, rows: list[dict[str, Any]]) -> pa.RecordBatch:
-    """The batch with the columns that `rows` name beyond SAMPLE's; `image.*` and `audio.*` are part columns."""
+    """The batch with the columns that `rows` name beyond SAMPLE's, their values repeated as often as it takes.
+
+    `image.*` and `audio.*` are part columns, of one value a media part. Columns without any value are float64.
+    """
     columns = []
+    lengths = [len(media) for media in batch.column("media").to_pylist()]
     for name in dict.fromkeys(name for row in rows for name in row if name not in SAMPLE.names):
-        values = [row.get(name) for row in rows]
-        if name.startswith(("image.", "audio.")):
-            found = pa.array([value for row in values for value in row or []])
-            dtype = found.type if not pa.types.is_null(found.type) else pa.float64()
-            columns.append((part_field(name, dtype), [row or [] for row in values]))
+        given = [row.get(name) for row in rows]
+        is_part = name.startswith(("image.", "audio."))
+        if is_part:
+            given = [value for row in given for value in row or []] or [None]
+        dtype = pa.array(given).type
+        dtype = pa.float64() if pa.types.is_null(dtype) else dtype
+        values = itertools.cycle(given)
+        if is_part:
+            column = [list(itertools.islice(values, count)) for count in lengths]
+            columns.append((part_field(name, dtype), column))
         else:
-            array = pa.array(values)
-            columns.append((pa.field(name, array.type), array))
+            columns.append((pa.field(name, dtype), list(itertools.islice(values, batch.num_rows))))
     return append_columns(batch, columns)

@@ -6,14 +6,16 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import pyarrow as pa
 import pytest
 
-from tests.conformance.batches import contract_batches, nulled, prepare
+from tests.conformance.batches import contract_batches, nulled, prepare, with_columns
 from tests.conformance.contract import check_all, check_dedup
-from tests.conformance.tables import load_table, table_names
+from tests.conformance.tables import Case, load_table, table_names
 from transforms.dedup.base import Dedup
 from transforms.registry import build, catalog
 
@@ -21,50 +23,58 @@ from transforms.registry import build, catalog
 _MAX_SETTINGS = 4
 
 
+@dataclass(frozen=True)
+class Setting:
+    """A transform ready to run, and what comes before it in a recipe."""
+
+    transform: Any
+    after: list[Any]
+    rows: list[dict[str, Any]]  # of the case it was taken from: they may give columns that no step of ours makes
+
+    def batch(self, kind: str) -> pa.RecordBatch:
+        return prepare(with_columns(contract_batches()[kind], self.rows), self.transform, self.after)
+
+
 @cache
-def settings(name: str) -> list[tuple[dict[str, Any], list[Any]]]:
-    """Params and prerequisites to try a transform with: the first different ones of its table, else the defaults."""
-    found: list[tuple[dict[str, Any], list[Any]]] = []
-    # A case that gives the columns itself (`after: []` under a table with steps) says nothing about a recipe.
-    cases = load_table(name) if name in table_names() else []
-    steps = max((case.after for case in cases), key=len, default=[])
-    for case in cases:
-        if case.after == steps and (case.params, steps) not in found:
-            found.append((case.params, steps))
-    return found[:_MAX_SETTINGS] or [({}, [])]
+def cases(name: str) -> list[Case]:
+    """The cases whose params are worth trying: the first different ones of a transform's table."""
+    table = load_table(name) if name in table_names() else []
+    # A case that gives the columns itself, under a table with steps that make them, says nothing about a recipe.
+    steps = max((case.after for case in table), key=len, default=[])
+    found: list[Case] = []
+    for case in table:
+        if case.after == steps and case.params not in [other.params for other in found]:
+            found.append(case)
+    return found[:_MAX_SETTINGS]
 
 
-def instances(name: str) -> list[tuple[Any, list[Any]]]:
-    """Transforms ready to run, with their prerequisites."""
-    ready = []
-    for params, after in settings(name):
-        transform = build(name, params)
-        transform.setup()
-        cases = [case for case in load_table(name) if case.after == after] if after else []
-        ready.append((transform, cases[0].prerequisites() if cases else []))
-    return ready
+def settings(name: str) -> list[Setting]:
+    """Ready transforms of one name: as its table has them, else with the defaults."""
+    found = [Setting(build(name, case.params), case.prerequisites(), case.rows) for case in cases(name)]
+    found = found or [Setting(build(name, {}), [], [])]
+    for setting in found:
+        setting.transform.setup()
+    return found
 
 
 @pytest.mark.parametrize("name", list(catalog()))
 @pytest.mark.parametrize("kind", list(contract_batches()))
 def test_keeps_the_contract(name: str, kind: str) -> None:
-    for transform, after in instances(name):
-        batch = prepare(contract_batches()[kind], transform, after)
-        if isinstance(transform, Dedup):
-            check_dedup(transform, batch)
-            continue
-        check_all(transform, batch)
-        if after:
-            check_all(transform, nulled(batch))
+    for setting in settings(name):
+        batch = setting.batch(kind)
+        if isinstance(setting.transform, Dedup):
+            check_dedup(setting.transform, batch)
+        else:
+            check_all(setting.transform, batch)
+            check_all(setting.transform, nulled(batch))
 
 
 @pytest.mark.parametrize("name", [name for name, cls in catalog().items() if not issubclass(cls, Dedup)])
 def test_chained_twice_keeps_the_contract(name: str) -> None:
     """A recipe may name a step twice: the second run meets the columns of the first."""
-    transform, after = instances(name)[0]
-    batch = prepare(contract_batches()["good media"], transform, after)
-    again = transform.apply(batch).kept
-    check_all(transform, prepare(again, transform, []))
+    setting = settings(name)[0]
+    again = setting.transform.apply(setting.batch("good media")).kept
+    check_all(setting.transform, prepare(again, setting.transform, []))
 
 
 @pytest.mark.parametrize("name", list(catalog()))
@@ -82,14 +92,14 @@ def outcome_digest() -> str:
     """A digest of what every transform makes of every batch."""
     digest = hashlib.sha256()
     for name in catalog():
-        transform, after = instances(name)[0]
-        for kind, batch in contract_batches().items():
-            prepared = prepare(batch, transform, after)
-            if isinstance(transform, Dedup):
-                keys = transform.keys(prepared)
+        setting = settings(name)[0]
+        for kind in contract_batches():
+            batch = setting.batch(kind)
+            if isinstance(setting.transform, Dedup):
+                keys = setting.transform.keys(batch)
                 seen = repr((keys.row.tolist(), keys.part.tolist(), keys.band.tolist(), keys.key.tolist()))
             else:
-                outcome = transform.apply(prepared)
+                outcome = setting.transform.apply(batch)
                 seen = repr((outcome.kept.to_pylist(), outcome.rejected.to_pylist()))
             digest.update(f"{name}/{kind}/{hashlib.sha256(seen.encode('utf-8', 'surrogatepass')).hexdigest()}".encode())
     return digest.hexdigest()
