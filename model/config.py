@@ -150,7 +150,7 @@ class TrainConfig:
     seed: int = 17
     steps: int
     batch_sequences: int
-    #: how often a sequence is seen an epoch if it holds media; a sequence of text alone is seen once
+    #: how often an epoch holds documents with images or audio; those of text alone are held once
     media_repeats: int = 1
     holdout_ratio: float = 0.02
     #: held-out sequences scored at an evaluation, at most

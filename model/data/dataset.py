@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
 
@@ -95,6 +95,26 @@ class Sequence:
     loss_runs: tuple[tuple[int, int], ...]
     images: tuple[ImagePart, ...]
     audios: tuple[AudioPart, ...]
+
+    def media_documents(self) -> Sequence:
+        """The same sequence without the documents that are text alone."""
+        ends = np.cumsum(self.document_lengths)
+        offsets = [image.offset for image in self.images] + [clip.offset for clip in self.audios]
+        kept = np.unique(np.searchsorted(ends, offsets, side="right"))
+        # what the tokens before a kept document's end have lost so far, by document
+        lost = np.cumsum([0 if i in kept else n for i, n in enumerate(self.document_lengths)])
+
+        def moved(offset: int) -> int:
+            return offset - int(lost[np.searchsorted(ends, offset, side="right")])
+
+        inside = np.isin(np.searchsorted(ends, np.arange(len(self.input_ids)), side="right"), kept)
+        return Sequence(
+            input_ids=self.input_ids[inside],
+            document_lengths=tuple(self.document_lengths[i] for i in kept),
+            loss_runs=tuple((moved(start), length) for start, length in self.loss_runs if inside[start]),
+            images=tuple(replace(part, offset=moved(part.offset)) for part in self.images),
+            audios=tuple(replace(part, offset=moved(part.offset)) for part in self.audios),
+        )
 
 
 class TokenShards:

@@ -36,7 +36,8 @@ class HoldoutSplit:
 class SequenceReader:
     """An endless, resumable iterator over training sequences, shuffled anew each epoch.
 
-    `media_repeats`: how often an epoch holds a sequence with images or audio; others are held once.
+    An epoch holds every sequence once and, of those with images or audio, their media documents `media_repeats` - 1
+    times more, without the text they are packed with.
     """
 
     def __init__(self, shards: TokenShards, split: HoldoutSplit, seed: int, media_repeats: int = 1) -> None:
@@ -44,9 +45,8 @@ class SequenceReader:
             raise SluiceError("the dataset has no sequence to train on; curate more data or hold out less")
         self._shards, self._split, self._seed = shards, split, seed
         rows = np.array([split.training_row(i) for i in range(split.training)], dtype=np.int64)
-        if media_repeats > 1:
-            rows = np.concatenate([rows, np.repeat(rows[shards.holds_media()[rows]], media_repeats - 1)])
-        self._rows = rows
+        media = rows[shards.holds_media()[rows]] if media_repeats > 1 else rows[:0]
+        self._rows = np.concatenate([rows, np.repeat(media, max(media_repeats - 1, 0))])
         self.epoch, self.index = 0, 0
         self._order = self._permutation()
 
@@ -64,9 +64,10 @@ class SequenceReader:
         if self.index == len(self):
             self.epoch, self.index = self.epoch + 1, 0
             self._order = self._permutation()
-        row = int(self._rows[self._order[self.index]])
+        place = self._order[self.index]
         self.index += 1
-        return self._shards[row]
+        sequence = self._shards[int(self._rows[place])]
+        return sequence if place < self._split.training else sequence.media_documents()
 
     def state_dict(self) -> dict[str, Any]:
         """Where the reader stands."""

@@ -1,0 +1,290 @@
+"""Training: it learns, a killed run continues bit for bit, checkpoints are whole or absent, scores are right."""
+
+import io
+import json
+import shutil
+import tarfile
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from model import config as model_config
+from model.config import CaptionEvalConfig, OptimizerConfig, TrainConfig
+from model.data.collate import collate
+from model.data.dataset import TokenShards, dataset_info
+from model.data.tokenizer import Prompts, load_tokenizer
+from model.infer.generate import TextGenerator
+from model.net.vlm import build
+from model.net.weights import checkpoints, load_model, newest_checkpoint, save_model
+from model.train import checkpoint as checkpoint_module
+from model.train.evaluate import CaptionPair, held_out_loss, read_caption_pairs, score_captions
+from model.train.loop import Run
+from model.train.optim import Optimizer, orthogonalise
+from model.train.schedule import rate_factor
+from schemas.errors import SluiceError
+from tests.model_data import COLORS, image_document, mixed_rows, sequence_row, square, tiny, write_dataset
+
+RUN = TrainConfig(
+    name="test",
+    model="tiny",
+    steps=6,
+    batch_sequences=2,
+    holdout_ratio=0.2,
+    log_every_steps=1,
+    evaluate_every_steps=3,
+    checkpoint_every_steps=2,
+)
+
+
+@pytest.fixture(autouse=True)
+def tiny_preset(monkeypatch):
+    monkeypatch.setitem(model_config.PRESETS, "tiny", lambda vocab_size, special, image: tiny())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("dataset") / "d", mixed_rows(12), 160)
+
+
+def captioner(model, tokenizer, images):
+    prompts = Prompts(load_tokenizer(tokenizer), model.config.special, model.config.image)
+    return TextGenerator(model, prompts).caption(images, 24)
+
+
+def train(config, data, out, stop_after=None):
+    seen = []
+    run = Run(config, data, out)
+    stop = (lambda: False) if stop_after is None else (lambda: run.step >= stop_after)
+    summary = run.train(seen.append, stop, captioner)
+    return run, summary, seen
+
+
+def metrics(out):
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k != "tokens_per_s"} for line in lines]
+
+
+@pytest.mark.parametrize("matrix_learning_rate", [0.0, 0.02])
+def test_a_stopped_run_continues_bit_for_bit(dataset, tmp_path, matrix_learning_rate):
+    config = replace(RUN, optimizer=OptimizerConfig(matrix_learning_rate=matrix_learning_rate))
+    _, summary, _ = train(config, dataset, tmp_path / "whole")
+    _, half, _ = train(config, dataset, tmp_path / "parts", stop_after=3)
+    assert (half.finished, half.step) == (False, 3)
+    _, rest, seen = train(config, dataset, tmp_path / "parts")
+    assert "step 3 of 6" in seen[0] and rest.finished
+    for name in ("model.safetensors", "optimizer.safetensors"):
+        one, other = (load_file(newest_checkpoint(tmp_path / d) / name) for d in ("whole", "parts"))
+        assert one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+    assert metrics(tmp_path / "whole") == metrics(tmp_path / "parts")
+    assert rest.held_out_loss == summary.held_out_loss
+
+
+def test_a_run_killed_between_checkpoints_repeats_the_lost_steps(dataset, tmp_path):
+    train(RUN, dataset, tmp_path / "whole")
+    train(RUN, dataset, tmp_path / "killed", stop_after=5)
+    # as kill -9 would leave it: the save at the stop never happened, a half-written one lies about
+    newest = checkpoints(tmp_path / "killed")[-1]
+    assert newest.name == "step-000005"
+    newest.rename(newest.with_name(".step-000005.tmp"))
+    with (tmp_path / "killed" / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "lo')
+    _, _, seen = train(RUN, dataset, tmp_path / "killed")
+    assert "step 4 of 6" in seen[0]
+    one, other = (load_file(newest_checkpoint(tmp_path / d) / "model.safetensors") for d in ("whole", "killed"))
+    assert all(torch.equal(one[k], other[k]) for k in one)
+    assert metrics(tmp_path / "whole") == metrics(tmp_path / "killed")
+
+
+def test_a_finished_run_has_nothing_left_to_do(dataset, tmp_path):
+    train(RUN, dataset, tmp_path)
+    before = (tmp_path / "summary.json").read_bytes()
+    _, summary, _ = train(RUN, dataset, tmp_path)
+    assert summary.finished and summary.step == 6
+    assert (tmp_path / "summary.json").read_bytes() == before
+
+
+def test_a_checkpoint_that_fails_half_way_leaves_the_old_one(dataset, tmp_path, monkeypatch):
+    run, _, _ = train(RUN, dataset, tmp_path, stop_after=2)
+
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(checkpoint_module.shutil, "copytree", fail)
+    with pytest.raises(OSError, match="disk full"):
+        run.train(lambda line: None, lambda: False, captioner)
+    monkeypatch.undo()
+    assert [p.name for p in checkpoints(tmp_path)] == ["step-000002"]
+    assert load_model(newest_checkpoint(tmp_path)).config == tiny()
+
+
+def test_only_the_newest_checkpoints_stay(dataset, tmp_path):
+    train(RUN, dataset, tmp_path)
+    assert [p.name for p in checkpoints(tmp_path)] == ["step-000004", "step-000006"]
+    assert {p.name for p in checkpoints(tmp_path)[-1].iterdir()} == {
+        "config.json",
+        "model.safetensors",
+        "optimizer.safetensors",
+        "training.json",
+        "tokenizer",
+    }
+
+
+def test_a_run_refuses_another_configuration_or_data(dataset, tmp_path):
+    train(RUN, dataset, tmp_path / "run", stop_after=2)
+    with pytest.raises(SluiceError, match="a run with another configuration"):
+        Run(replace(RUN, steps=7), dataset, tmp_path / "run")
+    other = write_dataset(tmp_path / "other", mixed_rows(12), 160, fingerprint="g")
+    with pytest.raises(SluiceError, match="a run with another data"):
+        Run(RUN, other, tmp_path / "run")
+    Run(replace(RUN, log_every_steps=5, keep_checkpoints=1), dataset, tmp_path / "run")
+
+
+def test_a_torn_checkpoint_is_a_clear_error(dataset, tmp_path):
+    train(RUN, dataset, tmp_path, stop_after=2)
+    path = newest_checkpoint(tmp_path) / "optimizer.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(SluiceError, match="cannot be resumed"):
+        Run(RUN, dataset, tmp_path)
+
+
+def test_two_runs_are_one(dataset, tmp_path):
+    train(RUN, dataset, tmp_path / "a")
+    torch.manual_seed(5)
+    train(RUN, dataset, tmp_path / "b")
+    assert metrics(tmp_path / "a") == metrics(tmp_path / "b")
+
+
+def test_it_learns_to_caption_what_it_saw(tmp_path):
+    colors = list(COLORS)
+    rows = [
+        sequence_row([image_document(square(color), f"a {color} square") for color in order], 160)
+        for order in (colors, colors[::-1])
+    ]
+    data = write_dataset(tmp_path / "d", rows, 160)
+    with tarfile.open(tmp_path / "pairs.tar", "w") as tar:
+        for color in colors:
+            for ending, content in (("png", square(color)), ("txt", f"A {color}  square\n".encode())):
+                info = tarfile.TarInfo(f"{color}.{ending}")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    config = replace(
+        RUN,
+        steps=60,
+        batch_sequences=2,
+        holdout_ratio=0.0,
+        checkpoint_every_steps=60,
+        captions=CaptionEvalConfig(path=str(tmp_path / "pairs.tar")),
+    )
+    _, summary, seen = train(config, data, tmp_path / "run")
+    assert (summary.captions.exact_match, summary.captions.attribute_accuracy, summary.captions.images) == (1.0, 1.0, 4)
+    assert summary.held_out_loss is None
+    written = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert written["captions"]["same_words"] == 1.0 and written["checkpoint"] == "checkpoints/step-000060"
+    assert any("100.0% say exactly" in line for line in seen)
+
+
+def test_held_out_sequences_are_not_trained_on_and_their_loss_is_per_token(dataset, tmp_path):
+    run, summary, _ = train(RUN, dataset, tmp_path)
+    shards = TokenShards(dataset_info(dataset).shards)
+    rows = [run._split.held_out_row(i) for i in range(run._split.held_out)]
+    assert len(rows) == 2 and not set(rows) & {run._split.training_row(i) for i in range(10)}
+    one = held_out_loss(run.model, [collate([shards[r] for r in rows])])
+    each = held_out_loss(run.model, [collate([shards[r]]) for r in rows])
+    assert one == pytest.approx(each, rel=1e-5) and summary.held_out_loss == pytest.approx(one, rel=1e-5)
+
+
+def test_orthogonalise_flattens_the_spectrum():
+    x = torch.randn(3, 40, 24, generator=torch.Generator().manual_seed(0)) * torch.logspace(0, -2, 24)
+    values = torch.linalg.svdvals(orthogonalise(x))
+    assert values.shape == (3, 24) and values.max() < 1.3 and values.median() > 0.6
+    assert torch.allclose(orthogonalise(x.mT), orthogonalise(x).mT, atol=1e-4)
+
+
+def test_adam_is_torch_adamw():
+    config = OptimizerConfig(matrix_learning_rate=0.0, max_grad_norm=1e9, weight_decay=0.1, learning_rate=0.01)
+    ours, theirs = (torch.nn.Linear(5, 3, bias=False) for _ in range(2))
+    theirs.load_state_dict(ours.state_dict())
+    optimizer = Optimizer(ours.named_parameters(), config)
+    reference = torch.optim.AdamW(theirs.parameters(), lr=0.01, betas=(0.9, 0.95), weight_decay=0.1)
+    for i in range(5):
+        x = torch.randn(4, 5, generator=torch.Generator().manual_seed(i))
+        for layer in (ours, theirs):
+            layer.zero_grad()
+            layer(x).square().sum().backward()
+        optimizer.step(1.0)
+        reference.step()
+    torch.testing.assert_close(ours.weight, theirs.weight)
+
+
+def test_gradients_are_clipped_to_their_norm():
+    layer = torch.nn.Linear(4, 4)
+    optimizer = Optimizer(layer.named_parameters(), OptimizerConfig(max_grad_norm=1.0))
+    for p in layer.parameters():
+        p.grad = torch.full_like(p, 10.0)
+    assert optimizer.step(1.0) == pytest.approx(10 * 20**0.5, rel=1e-5)
+    state = optimizer.state_tensors()
+    # the matrix goes to Muon (momentum 0.95), the bias to Adam (0.9)
+    clipped = state["weight/momentum"].square().sum() / 0.05**2 + state["bias/momentum"].square().sum() / 0.1**2
+    assert float(clipped) == pytest.approx(1.0, rel=1e-4)
+
+
+def test_the_rate_rises_stays_and_falls():
+    config = OptimizerConfig(warmup_steps=10, decay_ratio=0.5)
+    rates = [rate_factor(step, 100, config) for step in range(100)]
+    assert rates[0] == 0.1 and rates[9] == 1.0 and set(rates[9:51]) == {1.0}
+    assert rates[75] == 0.5 and rates[99] == pytest.approx(0.02)
+
+
+def test_scores_of_captions():
+    def facts(text):
+        words = text.split()
+        return tuple(sorted(words)) if "dog" in words else None
+
+    pairs = [CaptionPair(str(i), bytes([i]), text) for i, text in enumerate(["big dog", "dog red", "A cat, there"])]
+    scores = score_captions(pairs, lambda images: ["dog big", "cat", "cat there now"], facts)
+    assert scores.exact_match == 1 / 3 and scores.same_words == 0
+    assert scores.attribute_accuracy == 4 / 6  # 2 of 2, 0 of 2, 2 of 2
+    assert scores.examples[1] == ("dog red", "cat")
+
+
+def test_pairs_come_from_a_tar_or_a_folder_and_anything_else_is_an_error(tmp_path):
+    with pytest.raises(SluiceError, match="no image-caption pair"):
+        read_caption_pairs(tmp_path, 5)
+    (tmp_path / "a.tar").write_bytes(b"no tar")
+    with pytest.raises(SluiceError, match="cannot be read as a tar"):
+        read_caption_pairs(tmp_path / "a.tar", 5)
+    with pytest.raises(SluiceError, match="cannot be read as a tar"):
+        read_caption_pairs(tmp_path / "none.tar", 5)
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_a_model_survives_the_disk(tmp_path, tied):
+    model = build(tiny(tie_word_embeddings=tied), 4)
+    save_model(model, tmp_path)
+    again = load_model(tmp_path)
+    assert again.config == model.config
+    state = again.state_dict()
+    assert all(torch.equal(p, state[name]) for name, p in model.state_dict().items())
+    assert ("lm_head.weight" in load_file(tmp_path / "model.safetensors")) == (not tied)
+    embedding = again.model.language_model.embed_tokens.weight
+    assert (again.lm_head.weight is embedding) == tied
+
+
+def test_weights_that_do_not_fit_say_so(tmp_path):
+    save_model(build(tiny(), 4), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["text"]["num_experts"] = 5
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SluiceError, match=r"layers\.0\.mlp\.gate\.weight is \[4, 32\], expected \[5, 32\]"):
+        load_model(tmp_path)
+    shutil.rmtree(tmp_path)
+    with pytest.raises(SluiceError, match="is not a model"):
+        load_model(tmp_path)
+    with pytest.raises(SluiceError, match="holds no checkpoint"):
+        newest_checkpoint(tmp_path)
