@@ -17,6 +17,7 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         self._console = console
         self._bars: dict[str, TaskID] = {}
         self._said: dict[str, float] = {}
+        self._last = ""
         self._progress: Progress | None = None
         if console.is_terminal:
             columns = (TextColumn("{task.description:<28}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
@@ -38,7 +39,7 @@ class RunProgress(AbstractContextManager["RunProgress"]):
             self._progress.update(self._bars[phase], completed=done if total else int(bool(phase)), total=total or 1)
             return
         now = time.monotonic()
-        if done == total or now - self._said.get(phase, -10.0) >= 10:
-            self._said[phase] = now
-            if total:
-                self._console.print(f"{phase}: {done}/{total}")
+        line = f"{phase}: {done}/{total}"
+        if total and line != self._last and (done == total or now - self._said.get(phase, -10.0) >= 10):
+            self._said[phase], self._last = now, line
+            self._console.print(line, soft_wrap=True)

@@ -7,10 +7,6 @@ from __future__ import annotations
 
 import concurrent.futures as futures
 import multiprocessing
-import os
-import signal
-import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -21,6 +17,7 @@ from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.timestamp import MIN_TIMESTAMP
 from apache_beam.utils.windowed_value import WindowedValue
 
+from pipeline.worker import start_worker
 from schemas.errors import SluiceError
 
 #: what workers run; their fork server imports it once for all of them
@@ -49,7 +46,7 @@ def shared_pool(workers: int) -> futures.ProcessPoolExecutor:
         # Beam runs threads, so a child forked from here could inherit a held lock: fork from a server without any
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOAD)
-        _pools[workers] = futures.ProcessPoolExecutor(workers, context, _start_worker, tuple(_worker_log))
+        _pools[workers] = futures.ProcessPoolExecutor(workers, context, start_worker, tuple(_worker_log))
     return _pools[workers]
 
 
@@ -57,23 +54,6 @@ def close_pools() -> None:
     """Ends the workers; what they were doing is not waited for."""
     while _pools:
         _pools.popitem()[1].shutdown(wait=False, cancel_futures=True)
-
-
-def _start_worker(log: str | None = None) -> None:
-    """Leaves Ctrl-C to the parent, and ends the worker when its parent is gone (kill -9 leaves no orphans)."""
-    if log is not None:
-        target = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
-        os.dup2(target, 2)
-        os.close(target)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 class PooledMap(beam.DoFn):

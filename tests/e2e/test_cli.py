@@ -91,7 +91,7 @@ def test_overrides_change_a_step_by_name_or_number(sluice, tmp_path):
     (tmp_path / "in" / "a.jsonl").write_text('{"text": "x"}\n')
     steps = [{"use": "select.sample", "with": {"fraction": 1.0}}]
     for place in ("steps.select.sample.fraction", "steps.0.fraction"):
-        code, out, err = sluice("curate", recipe(tmp_path, steps=steps), "--set", f"{place}=2", "--workers", "1")
+        code, _, err = sluice("curate", recipe(tmp_path, steps=steps), "--set", f"{place}=2", "--workers", "1")
         assert code == 1 and "fraction" in err and "(got 2)" in err
     code, _, err = sluice("curate", recipe(tmp_path, steps=steps), "--set", "steps.sample.fraction=1")
     assert code == 1 and "no such step; did you mean steps.select.sample" in err
