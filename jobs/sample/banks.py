@@ -23,6 +23,8 @@ KEPT = (
 OTHER = ("hu", "id", "nl")
 #: good writing that lid.176 recognises with low scores only
 HARD = ("sw",)
+#: a last line that some languages' documents have: Thai puts no full stops, and so asks or greets there
+CLOSING = "closing"
 REGISTERS = ("encyclopedic", "howto", "news", "story", "technical", "dialogue", "poem")
 
 _CHOICE = re.compile(r"\{([^{}]*)\}|<(\d+)-(\d+)>|\$(name|other|place)")

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from jobs.sample.banks import REGISTERS, Bank
+from jobs.sample.banks import CLOSING, REGISTERS, Bank
 from jobs.sample.draws import draw
-from jobs.sample.shingles import shingles
+from jobs.sample.shingles import NGRAM, shingles, words
 
 #: unrelated documents share fewer 5-grams than this; near-duplicates share more than twice as many
 MAX_JACCARD = 0.35
+#: and a document repeats fewer of its own
+MAX_REPEATED = 0.07
 _TRIES = 80
 
 
@@ -30,15 +32,22 @@ class Composer:
         self.bank = bank
         self.seed = seed
         self.highest_jaccard = 0.0
+        self._body = [at for at, (register, _) in enumerate(bank.paragraphs) if register != CLOSING]
         self._sizes: list[int] = []
         self._holders: dict[tuple[str, ...], list[int]] = {}
 
     def compose(self, *names: object, start: str = "", max_jaccard: float = MAX_JACCARD) -> Document:
-        """A new document, drawn for `names`; `start` are paragraphs it shares with others of its template."""
+        """A new document, drawn for `names`; `start` are the paragraphs that it shares with others of its template.
+
+        The first draw that is unlike all earlier documents and does not repeat itself; the least alike of many, if
+        there is none.
+        """
         best: tuple[float, Document] | None = None
         for attempt in range(_TRIES):
             document = self._draw(attempt, *names, start=start)
             similarity = self._similarity(document.text)
+            if _repeated(document.text) > MAX_REPEATED:
+                similarity = 1.0
             if best is None or similarity < best[0]:
                 best = (similarity, document)
             if similarity <= max_jaccard:
@@ -52,7 +61,7 @@ class Composer:
         """`count` paragraphs that documents may share as their template."""
         rng = draw(self.seed, self.bank.lang, "frozen", *names)
         bound = self.bank.bind(rng)
-        chosen = sorted(rng.sample(range(len(self.bank.paragraphs)), count))
+        chosen = sorted(rng.sample(self._body, count))
         return "\n\n".join(self.bank.fill(at, bound, rng) for at in chosen)
 
     def _draw(self, attempt: int, *names: object, start: str) -> Document:
@@ -63,8 +72,10 @@ class Composer:
         chosen = rng.sample(own, min(len(own), rng.choice((1, 2, 2, 3))))
         # the rest of the page: other things about the same place and people
         wanted = rng.choice((3, 4, 4, 5, 6)) if not start else rng.choice((2, 3))
-        others = [at for at in range(len(bank.paragraphs)) if at not in chosen]
+        others = [at for at in self._body if at not in chosen]
         chosen += rng.sample(others, max(0, min(len(others), wanted - len(chosen))))
+        if closing := bank.of_register(CLOSING):
+            chosen.append(rng.choice(closing))
         bound = bank.bind(rng)
         parts = [bank.fill(at, bound, rng) for at in chosen]
         return Document(bank.lang, register, "\n\n".join([start, *parts] if start else parts))
@@ -82,3 +93,9 @@ class Composer:
         for shingle in found:
             self._holders.setdefault(shingle, []).append(len(self._sizes))
         self._sizes.append(len(found))
+
+
+def _repeated(text: str) -> float:
+    """Share of the text's word 5-grams that occurred in it before."""
+    count = len(words(text)) - NGRAM + 1
+    return 1 - len(shingles(text)) / count if count > 0 else 0.0

@@ -13,8 +13,9 @@ from jobs.sample.scenes import BACKGROUNDS, COLOURS, Scene
 SUPERSAMPLING = 4
 SIDES_PX = (64, 80, 96)
 #: half the extent of a thing, as a share of the picture's side: far enough apart to be told at a glance
-RADII = {"small": (0.085, 0.095), "large": (0.145, 0.155)}
-_MARGIN = 0.015
+RADII = {"small": (0.085, 0.095), "large": (0.14, 0.15)}
+_MARGIN = 0.025
+_LEAST_GAP = 0.02
 
 Point = tuple[float, float]
 
@@ -32,12 +33,12 @@ def render(scene: Scene, rng: random.Random) -> Image.Image:
 
 
 def encode(image: Image.Image, ending: str) -> bytes:
-    """The picture as png, jpg (4:4:4, so that thin edges keep their colour) or webp."""
+    """The picture as png, jpg (4:4:4, so that thin edges keep their colour) or lossless webp."""
     out = io.BytesIO()
     if ending == "jpg":
         image.save(out, "JPEG", quality=92, subsampling=0)
     elif ending == "webp":
-        image.save(out, "WEBP", quality=90, method=4)
+        image.save(out, "WEBP", lossless=True, quality=50, method=2)
     else:
         image.save(out, "PNG")
     return out.getvalue()
@@ -49,17 +50,17 @@ def _places(scene: Scene, radii: list[float], rng: random.Random) -> list[Point]
     if scene.layout == "single":
         radius = radii[0]
         return [(rng.uniform(low + radius, 1 - low - radius), rng.uniform(low + radius, 1 - low - radius))]
-    free = 1 - 2 * low - 2 * sum(radii)
+    free = 1 - 2 * low - 2 * sum(radii) - _LEAST_GAP * (len(radii) - 1)
     cuts = sorted(rng.uniform(0, free) for _ in radii)
     # Across the axis things deviate less than along it, so that "left of" never looks like "above".
     middle = rng.uniform(0.3, 0.7)
     places: list[Point] = []
     passed = low
-    for radius, gap in zip(radii, cuts, strict=True):
-        along = passed + gap + radius
+    for radius, cut in zip(radii, cuts, strict=True):
+        along = passed + cut + radius
         across = min(max(middle + rng.uniform(-0.06, 0.06), low + radius), 1 - low - radius)
         places.append((along, across) if scene.layout == "row" else (across, along))
-        passed += 2 * radius
+        passed += 2 * radius + _LEAST_GAP
     return places
 
 
@@ -75,7 +76,7 @@ def _draw(
 def _star() -> list[Point]:
     points = []
     for corner in range(10):
-        reach = 1.08 if corner % 2 == 0 else 0.44
+        reach = 1.14 if corner % 2 == 0 else 0.47
         angle = math.pi * corner / 5 - math.pi / 2
         points.append((reach * math.cos(angle), reach * math.sin(angle)))
     return points

@@ -109,14 +109,15 @@ def plant(seed: int, scale: float) -> Iterator[Planted]:
             document = composers[lang].compose("wrong", number, max_jaccard=0.5)
             yield Planted(document.text, "wrong_language", "rejected", lang, document.register, "language")
     for lang, count in TEMPLATES.items():
-        yield from _templates(composers[lang], len(many(count)))
+        yield from plant_templates(composers[lang], len(many(count)))
     yield from _copies(clean, seed, len(many(EXACT)), len(many(NEAR)), len(many(DISTANT)))
     fresh = (composers["en"].compose("spoilt", number) for number in range(10**6))
     yield from _spoilt(fresh, clean, seed, len(many(SPAM)), len(many(EACH_FAULT)))
     yield from _broken(fresh, len(many(BROKEN)))
 
 
-def _templates(composer: Composer, count: int) -> Iterator[Planted]:
+def plant_templates(composer: Composer, count: int) -> Iterator[Planted]:
+    """Documents that begin with the same four paragraphs and then say something else."""
     start = composer.frozen(4, "template")
     for number in range(count):
         document = composer.compose("template", number, start=start, max_jaccard=TEMPLATE_MAX_JACCARD)
