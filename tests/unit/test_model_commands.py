@@ -1,0 +1,105 @@
+"""`sluice train` and `sluice generate`, as a user calls them."""
+
+import json
+import signal
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from jobs.generate import generate
+from jobs.train import _Interrupt, caption_facts, train
+from schemas.errors import RecipeError, SluiceError
+from tests.model_data import mixed_rows, square, tone, write_dataset
+
+CONFIG = """
+train: 1
+name: quick
+steps: 2
+batch_sequences: 2
+holdout_ratio: 0.0
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("commands")
+    write_dataset(folder / "data", mixed_rows(8), 160)
+    (folder / "c.yaml").write_text(CONFIG)
+    (folder / "a.png").write_bytes(square("red"))
+    (folder / "a.wav").write_bytes(tone(300, 0.4))
+    return folder
+
+
+def call(*words):
+    app = typer.Typer()
+    app.command()(train)
+    app.command()(generate)
+    result = CliRunner().invoke(app, [str(word) for word in words])
+    if result.exception and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+def test_train_then_generate(place):
+    run = place / "run"
+    arguments = ("train", place / "c.yaml", "--data", place / "data", "--out", run, "--threads", 1, "--json")
+    result = call(*arguments, "--set", "steps=3", "--set", "optimizer.learning_rate=0.001", "--holdout", 0.25)
+    summary = json.loads(result.stdout)
+    assert (summary["finished"], summary["step"], summary["checkpoint"]) == (True, 3, "checkpoints/step-000003")
+    assert summary["held_out_loss"] > 0
+    assert json.loads((run / "summary.json").read_text())["held_out_loss"] == summary["held_out_loss"]
+    options = ("--max-new-tokens", 4, "--threads", 1, "--json")
+    result = call("generate", run, "--image", place / "a.png", "--audio", place / "a.wav", "--prompt", "x", *options)
+    written = json.loads(result.stdout)
+    assert written["checkpoint"] == str(run / "checkpoints" / "step-000003") and written["prompt"] == "x"
+    assert (
+        json.loads(call("generate", run / summary["checkpoint"], "--prompt", "a", *options).stdout)["text"] is not None
+    )
+
+
+def test_errors_name_the_place(place):
+    arguments = ("--data", place / "data", "--out", place / "none")
+    with pytest.raises(RecipeError, match=r"c\.yaml: 'stepz' is not a setting; did you mean 'steps'\?"):
+        call("train", place / "c.yaml", *arguments, "--set", "stepz=1")
+    with pytest.raises(RecipeError, match=r"c\.yaml\.optimizer: 'lr' is not a setting"):
+        call("train", place / "c.yaml", *arguments, "--set", "optimizer.lr=1")
+    with pytest.raises(RecipeError, match="'steps' is not a group of settings"):
+        call("train", place / "c.yaml", *arguments, "--set", "steps.x=1")
+    with pytest.raises(RecipeError, match="no preset 'huge'; choose one of"):
+        call("train", place / "c.yaml", *arguments, "--set", "model=huge")
+    with pytest.raises(RecipeError, match="cannot be read"):
+        call("train", place / "missing.yaml", *arguments)
+    with pytest.raises(RecipeError, match="it must say `train: 1`"):
+        call("train", place / "data" / "manifest.json", *arguments)
+    with pytest.raises(SluiceError, match="holds no checkpoint"):
+        call("generate", place / "data", "--prompt", "x")
+    with pytest.raises(SluiceError, match=r"b\.png cannot be read"):
+        call("generate", place / "data", "--image", place / "b.png")
+
+
+def test_without_torch_the_error_says_what_to_install(place, monkeypatch):
+    monkeypatch.delitem(sys.modules, "jobs.model_parts", raising=False)
+    monkeypatch.setattr(sys.modules["jobs"], "model_parts", None, raising=False)
+    monkeypatch.delattr(sys.modules["jobs"], "model_parts")
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(SluiceError, match=r"need torch, which is not installed: pip install 'sluice\[model\]'"):
+        call("generate", place, "--prompt", "x")
+
+
+def test_the_first_interrupt_is_a_wish_the_second_an_order():
+    before = signal.getsignal(signal.SIGINT)
+    with _Interrupt() as interrupt:
+        signal.raise_signal(signal.SIGINT)
+        assert interrupt.asked
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_facts_of_a_scene_do_not_depend_on_its_phrasing():
+    one = caption_facts("A small red circle above a large blue square on a white background.")
+    other = caption_facts("There is a large blue square below a small red circle on a white background.")
+    assert one == other == ("column", "white", "small", "red", "circle", "large", "blue", "square")
+    assert caption_facts("three birds") is None
