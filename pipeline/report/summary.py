@@ -186,7 +186,15 @@ def _run(folder: Path) -> dict[str, Any] | None:
         raise SchemaError(f"{path} cannot be read as JSON ({error}); delete it, the report does without") from error
     if not isinstance(found, dict):
         raise SchemaError(f"{path} holds no JSON object; delete it, the report does without")
-    return found
+    stages = found.get("stages")
+    timed = (
+        [s for s in stages if isinstance(s, dict) and _is_time(s.get("seconds"))] if isinstance(stages, list) else []
+    )
+    return found | {"stages": [{"name": str(s.get("name", "")), "units": s.get("units")} | s for s in timed]}
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)
 
 
 def _finite(value: Any) -> Any:

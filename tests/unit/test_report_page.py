@@ -226,6 +226,20 @@ def test_refuses_what_is_not_a_finished_dataset(tmp_path: Path) -> None:
         write_report(tmp_path)
 
 
+def test_a_run_that_says_little_or_nonsense_is_shown_as_far_as_it_goes(tmp_path: Path) -> None:
+    build(tmp_path, rows=20)
+    for run in (
+        {},
+        {"stages": "x", "seconds": "long"},
+        {"stages": [{"name": "a"}, 3, {"seconds": 2}], "seconds": None},
+    ):
+        (tmp_path / "run.json").write_text(json.dumps(run))
+        stages = write_report(tmp_path)["run"]["stages"]
+        assert stages == ([{"name": "", "units": None, "seconds": 2}] if isinstance(run.get("stages"), list) else [])
+    (tmp_path / "run.json").write_text('{"seconds": NaN, "peak_rss_bytes": Infinity}')
+    assert write_report(tmp_path)["run"] == {"seconds": None, "peak_rss_bytes": None, "stages": []}
+
+
 def test_says_when_it_cannot_write(tmp_path: Path) -> None:
     build(tmp_path)
     (tmp_path / "report.html").mkdir()
