@@ -1,0 +1,105 @@
+"""datatrove's side of bench-curate; runs in datatrove's own environment.
+
+    python datatrove_curate.py INPUT_DIR OUT_DIR TOKENIZER_JSON LID_MODEL CORES
+
+The stages are those of datatrove's examples/fineweb.py and its exact and MinHash examples, with their published
+parameters; what differs is the language model (the compressed lid.176.ftz, which ours uses too), the tokenizer (the
+same file for both) and local folders. Kept ids after the filters and at the end go to OUT_DIR/*.txt, and one id a
+document read, so that both sides can be compared.
+"""
+
+import sys
+from pathlib import Path
+
+from datatrove.executor import LocalPipelineExecutor
+from datatrove.pipeline.dedup import (
+    ExactDedupFilter,
+    ExactDedupSignature,
+    ExactFindDedups,
+    MinhashDedupBuckets,
+    MinhashDedupCluster,
+    MinhashDedupFilter,
+    MinhashDedupSignature,
+)
+from datatrove.pipeline.dedup.exact_dedup import ExactDedupConfig
+from datatrove.pipeline.dedup.minhash import MinhashConfig
+from datatrove.pipeline.filters import (
+    C4QualityFilter,
+    FineWebQualityFilter,
+    GopherQualityFilter,
+    GopherRepetitionFilter,
+    LanguageFilter,
+)
+from datatrove.pipeline.readers import JsonlReader
+from datatrove.pipeline.tokens import DocumentTokenizer
+from datatrove.pipeline.writers import JsonlWriter
+
+
+class Witness:
+    """Passes documents through and writes their ids, one a line."""
+
+    def __init__(self, folder, name):
+        self.folder, self.name = folder, name
+
+    def __call__(self, data, rank=0, world_size=1):
+        with open(f"{self.folder}/{self.name}-{rank:05d}.txt", "w") as file:
+            for doc in data:
+                file.write(doc.id + "\n")
+                yield doc
+
+
+def content(doc):
+    return doc.text
+
+
+def main(source, out, tokenizer, lid, cores):
+    out.mkdir(parents=True, exist_ok=True)
+    files = len(list(source.glob("*.jsonl.gz")))
+    language = LanguageFilter(["en"], language_threshold=0.65)
+    language.model.MODEL_URL = lid
+    minhash = MinhashConfig(n_grams=5, num_buckets=14, hashes_per_bucket=8)
+    exact = ExactDedupConfig(content_getter=content)
+
+    def stage(name, steps, tasks):
+        LocalPipelineExecutor(steps, tasks=tasks, workers=min(cores, tasks), logging_dir=f"{out}/logs/{name}").run()
+
+    def read(name):
+        return JsonlReader(f"{out}/{name}")
+
+    stage(
+        "filters",
+        [
+            JsonlReader(str(source)),
+            Witness(out, "read"),
+            language,
+            GopherRepetitionFilter(),
+            GopherQualityFilter(),
+            C4QualityFilter(filter_no_terminal_punct=False),
+            FineWebQualityFilter(),
+            Witness(out, "filtered"),
+            JsonlWriter(f"{out}/filtered"),
+        ],
+        files,
+    )
+    stage("exact1", [read("filtered"), ExactDedupSignature(f"{out}/exact_sigs", exact)], files)
+    stage("exact2", [ExactFindDedups(f"{out}/exact_sigs", f"{out}/exact_dups", exact)], 1)
+    stage(
+        "exact3", [read("filtered"), ExactDedupFilter(f"{out}/exact_dups", exact), JsonlWriter(f"{out}/exact")], files
+    )
+    stage("minhash1", [read("exact"), MinhashDedupSignature(f"{out}/sigs", minhash)], files)
+    stage("minhash2", [MinhashDedupBuckets(f"{out}/sigs", f"{out}/buckets", config=minhash)], minhash.num_buckets)
+    stage("minhash3", [MinhashDedupCluster(f"{out}/buckets", f"{out}/remove", config=minhash)], 1)
+    stage(
+        "minhash4",
+        [
+            read("exact"),
+            MinhashDedupFilter(f"{out}/remove"),
+            Witness(out, "kept"),
+            DocumentTokenizer(f"{out}/tokens", tokenizer, eos_token="<|endoftext|>", shuffle_documents=False),
+        ],
+        files,
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5]))
