@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from jobs.sample.banks import CLOSING, REGISTERS, Bank
 from jobs.sample.draws import draw
-from jobs.sample.shingles import NGRAM, shingles, words
+from jobs.sample.shingles import NGRAM, Shingles, shingles_of, words
 
 #: unrelated documents share fewer 5-grams than this; near-duplicates share more than twice as many
 MAX_JACCARD = 0.35
@@ -25,6 +25,14 @@ class Document:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class Template:
+    """Paragraphs that several documents begin with; `used` are their places in the bank."""
+
+    text: str
+    used: frozenset[int]
+
+
 class Composer:
     """Composes a language's documents and remembers their shingles, so that each new one is unlike all others."""
 
@@ -36,66 +44,60 @@ class Composer:
         self._sizes: list[int] = []
         self._holders: dict[tuple[str, ...], list[int]] = {}
 
-    def compose(self, *names: object, start: str = "", max_jaccard: float = MAX_JACCARD) -> Document:
-        """A new document, drawn for `names`; `start` are the paragraphs that it shares with others of its template.
+    def compose(self, *names: object, template: Template | None = None, max_jaccard: float = MAX_JACCARD) -> Document:
+        """A new document, drawn for `names`; `template` is what it begins with, like others.
 
         The first draw that is unlike all earlier documents and does not repeat itself; the least alike of many, if
         there is none.
         """
-        best: tuple[float, Document] | None = None
+        best: tuple[float, Document, Shingles] | None = None
         for attempt in range(_TRIES):
-            document = self._draw(attempt, *names, start=start)
-            similarity = self._similarity(document.text)
-            if _repeated(document.text) > MAX_REPEATED:
-                similarity = 1.0
+            document = self._draw(attempt, *names, template=template)
+            found = words(document.text)
+            own = shingles_of(found)
+            is_repetitive = len(own) < (1 - MAX_REPEATED) * (len(found) - NGRAM + 1)
+            similarity = 1.0 if is_repetitive else self._similarity(own)
             if best is None or similarity < best[0]:
-                best = (similarity, document)
+                best = (similarity, document, own)
             if similarity <= max_jaccard:
                 break
         assert best is not None
         self.highest_jaccard = max(self.highest_jaccard, best[0])
-        self._remember(best[1].text)
+        self._remember(best[2])
         return best[1]
 
-    def frozen(self, count: int, *names: object) -> str:
-        """`count` paragraphs that documents may share as their template."""
-        rng = draw(self.seed, self.bank.lang, "frozen", *names)
+    def template(self, count: int) -> Template:
+        """`count` paragraphs to begin several documents with."""
+        rng = draw(self.seed, self.bank.lang, "template")
         bound = self.bank.bind(rng)
         chosen = sorted(rng.sample(self._body, count))
-        return "\n\n".join(self.bank.fill(at, bound, rng) for at in chosen)
+        return Template("\n\n".join(self.bank.fill(at, bound, rng) for at in chosen), frozenset(chosen))
 
-    def _draw(self, attempt: int, *names: object, start: str) -> Document:
+    def _draw(self, attempt: int, *names: object, template: Template | None) -> Document:
         rng = draw(self.seed, self.bank.lang, *names, attempt)
         bank = self.bank
-        register = rng.choice([name for name in REGISTERS if bank.of_register(name)])
-        own = bank.of_register(register)
+        free = [at for at in self._body if template is None or at not in template.used]
+        register = rng.choice([name for name in REGISTERS if any(at in free for at in bank.of_register(name))])
+        own = [at for at in bank.of_register(register) if at in free]
         chosen = rng.sample(own, min(len(own), rng.choice((1, 2, 2, 3))))
         # the rest of the page: other things about the same place and people
-        wanted = rng.choice((3, 4, 4, 5, 6)) if not start else rng.choice((2, 3))
-        others = [at for at in self._body if at not in chosen]
+        wanted = rng.choice((2, 3) if template else (3, 4, 4, 5, 6))
+        others = [at for at in free if at not in chosen]
         chosen += rng.sample(others, max(0, min(len(others), wanted - len(chosen))))
         if closing := bank.of_register(CLOSING):
             chosen.append(rng.choice(closing))
         bound = bank.bind(rng)
         parts = [bank.fill(at, bound, rng) for at in chosen]
-        return Document(bank.lang, register, "\n\n".join([start, *parts] if start else parts))
+        return Document(bank.lang, register, "\n\n".join([template.text, *parts] if template else parts))
 
-    def _similarity(self, text: str) -> float:
+    def _similarity(self, found: Shingles) -> float:
         """The highest Jaccard similarity to an earlier document."""
-        found = shingles(text)
         shared: Counter[int] = Counter()
         for shingle in found & self._holders.keys():
             shared.update(self._holders[shingle])
         return max((n / (len(found) + self._sizes[at] - n) for at, n in shared.items()), default=0.0)
 
-    def _remember(self, text: str) -> None:
-        found = shingles(text)
+    def _remember(self, found: Shingles) -> None:
         for shingle in found:
             self._holders.setdefault(shingle, []).append(len(self._sizes))
         self._sizes.append(len(found))
-
-
-def _repeated(text: str) -> float:
-    """Share of the text's word 5-grams that occurred in it before."""
-    count = len(words(text)) - NGRAM + 1
-    return 1 - len(shingles(text)) / count if count > 0 else 0.0

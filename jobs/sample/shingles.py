@@ -13,6 +13,8 @@ _WORD = re.compile(
 )
 NGRAM = 5
 
+Shingles = frozenset[tuple[str, ...]]
+
 
 def words(text: str) -> list[str]:
     """Case-folded words; every number is "0", as a changed number does not make another document."""
@@ -20,14 +22,18 @@ def words(text: str) -> list[str]:
     return ["0" if word[0].isdigit() else word for word in _WORD.findall(folded)]
 
 
-def shingles(text: str) -> frozenset[tuple[str, ...]]:
+def shingles(text: str) -> Shingles:
     """The text's distinct word 5-grams; one shorter n-gram when it has fewer words."""
-    found = words(text)
+    return shingles_of(words(text))
+
+
+def shingles_of(found: list[str]) -> Shingles:
+    """The same of words."""
     size = min(NGRAM, len(found))
     return frozenset(zip(*(found[at:] for at in range(size)), strict=False))
 
 
-def jaccard(a: frozenset, b: frozenset) -> float:
+def jaccard(a: Shingles, b: Shingles) -> float:
     """|a and b| / |a or b|; 0 when both are empty."""
     shared = len(a & b)
     union = len(a) + len(b) - shared

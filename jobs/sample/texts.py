@@ -33,6 +33,7 @@ BROKEN = 6  # of each kind
 #: similarity of near-duplicates, far above the recipe's 0.8, and of relatives that must survive, far below
 NEAR_RANGE = (0.88, 0.99)
 DISTANT_RANGE = (0.45, 0.62)
+TEMPLATE_PARAGRAPHS = 4
 #: template siblings share this much at most
 TEMPLATE_MAX_JACCARD = 0.68
 
@@ -117,10 +118,10 @@ def plant(seed: int, scale: float) -> Iterator[Planted]:
 
 
 def plant_templates(composer: Composer, count: int) -> Iterator[Planted]:
-    """Documents that begin with the same four paragraphs and then say something else."""
-    start = composer.frozen(4, "template")
+    """Documents that begin with the same paragraphs and then say something else."""
+    template = composer.template(TEMPLATE_PARAGRAPHS)
     for number in range(count):
-        document = composer.compose("template", number, start=start, max_jaccard=TEMPLATE_MAX_JACCARD)
+        document = composer.compose("template", number, template=template, max_jaccard=TEMPLATE_MAX_JACCARD)
         note = "shares its first paragraphs with others, not what follows"
         yield Planted(document.text, "template", "kept", document.lang, document.register, note=note)
 
