@@ -1,0 +1,91 @@
+"""Where sentences end: terminal marks of all scripts, and two ways to count sentences."""
+
+from __future__ import annotations
+
+import sys
+from functools import cache
+
+import regex
+
+from transforms.text.english import split_english
+
+_TERMINAL = regex.compile(r"\p{Sentence_Terminal}")
+
+# A full stop after one of these, or after a single letter, seldom ends a sentence.
+_ABBREVIATION = regex.compile(
+    r"\b(?:\p{L}|Mr|Mrs|Ms|Dr|Prof|Gen|Rep|Sen|Gov|Rev|Hon|St|Jr|Sr|vs|cf|al|fig|no|Inc|Ltd|Co|Corp|approx|ca)\.$",
+    regex.IGNORECASE,
+)
+_CLOSERS = r"[\p{Pe}\p{Pf}\p{Pi}\"'”’]*+"
+# ASCII marks end a sentence before white space; marks of scripts that use no spaces, wherever they stand.
+_END = regex.compile(
+    rf"(?<![.!?…])[.!?…]++{_CLOSERS}(?=\s|$)|[\p{{Sentence_Terminal}}--[.!?]]++{_CLOSERS}"
+    r"|(?<=[\p{Script=Thai}\p{Script=Lao}])\s++(?=[\p{Script=Thai}\p{Script=Lao}])",
+    regex.V1,
+)
+# Thai and Lao have no terminal marks; a space in running text ends a clause or sentence.
+_MARKLESS = regex.compile(r"[\p{Script=Thai}\p{Script=Lao}]")
+_NEXT = regex.compile(r"\S")
+_TEXT = regex.compile(r"[\p{L}\p{N}]")
+
+
+@cache
+def terminal_marks() -> frozenset[str]:
+    """Every character with Unicode's Sentence_Terminal property: . ! ? 。 ！ ？ ؟ । ۔ ። and the rest."""
+    return frozenset(_TERMINAL.findall("".join(map(chr, range(sys.maxunicode + 1)))))
+
+
+def ends_sentence(line: str) -> bool:
+    """Whether a line ends in any script's terminal mark, or in a letter of a script that has none (Thai, Lao)."""
+    return line[-1:] in terminal_marks() or _MARKLESS.match(line[-1:]) is not None
+
+
+def count_sentences(text: str) -> int:
+    """Sentences in a text, about as NLTK's punkt counts English ones, and for every script with terminal marks.
+
+    A full stop ends no sentence after a common abbreviation or initial, nor before a lower-case letter. What
+    follows the last mark is a sentence too, when it holds a letter or digit.
+    """
+    count, start = 0, 0
+    for end in _END.finditer(text):
+        if end.group()[0] == "." and _is_inside(text, end.start(), end.end(), start):
+            continue
+        if _TEXT.search(text, start, end.end()):
+            count += 1
+        start = end.end()
+    return count + bool(_TEXT.search(text, start))
+
+
+def _is_inside(text: str, stop: int, end: int, start: int) -> bool:
+    """Whether the full stop at `stop` lies inside a sentence that began at `start`."""
+    following = _NEXT.search(text, end)
+    if following is None:
+        return False
+    return following.group().islower() or _ABBREVIATION.search(text, max(start, stop - 8), stop + 1) is not None
+
+
+def count_sentences_spacy(text: str) -> int:
+    """Sentences as spaCy's rule-based sentencizer counts them on English tokens, which is what datatrove uses.
+
+    A sentence ends with a token that is a terminal mark; marks and closing punctuation after it belong to it.
+    Text with Thai or Lao in it, in which it would find no sentence, is counted as above.
+    """
+    if _MARKLESS.search(text):
+        return count_sentences(text)
+    marks = terminal_marks()
+    count, seen_end, pending = 0, False, False
+    for token in split_english(text):
+        is_end = token in marks
+        if seen_end and not is_end and not _is_punctuation(token):
+            count += 1
+            seen_end = False
+        seen_end = seen_end or is_end
+        pending = True
+    return count + pending
+
+
+_PUNCTUATION = regex.compile(r"\p{P}+")
+
+
+def _is_punctuation(token: str) -> bool:
+    return _PUNCTUATION.fullmatch(token) is not None

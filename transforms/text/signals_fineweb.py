@@ -1,0 +1,57 @@
+"""Signals of FineWeb's own filters (Penedo et al. 2024, arXiv 2406.17557, section 3.6), as datatrove computes them.
+
+Lines are the non-blank ones. A line is punctuated when it ends in a terminal mark of any script (Unicode's
+Sentence_Terminal and three Khmer signs; quotes are none). Thai and Lao have no such marks, so their lines count as
+punctuated; datatrove, with English settings, would remove every page in them. Sizes are in characters. Null: there is
+no text to measure.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from transforms.signals import Document, signal
+from transforms.text.english import english_words
+from transforms.text.sentences import ends_sentence
+from transforms.text.signals_repetition import repeated_after_first
+
+SHORT_LINE_CHARS = 30
+_KHMER_SIGNS = "៖៙៚"  # datatrove lists them among the terminal marks; Unicode does not
+
+
+def text_lines(document: Document) -> list[str]:
+    """View: the lines that are not blank."""
+    return [line for line in document.text.split("\n") if line.strip()]
+
+
+@signal("fineweb.line_punct_ratio", version=1, dtype=pa.float64(), variants=("datatrove",))
+def line_punct_ratio(document: Document, _variant: str) -> float | None:
+    """Share of lines that end in terminal punctuation."""
+    lines = document.view(text_lines)
+    return sum(ends_sentence(line) or line[-1] in _KHMER_SIGNS for line in lines) / len(lines) if lines else None
+
+
+@signal("fineweb.short_line_ratio", version=1, dtype=pa.float64(), variants=("datatrove",))
+def short_line_ratio(document: Document, _variant: str) -> float | None:
+    """Share of lines of at most 30 characters."""
+    return short_lines(document, SHORT_LINE_CHARS)
+
+
+def short_lines(document: Document, max_chars: int) -> float | None:
+    """Share of lines of at most `max_chars` characters."""
+    lines = document.view(text_lines)
+    return sum(len(line) <= max_chars for line in lines) / len(lines) if lines else None
+
+
+@signal("fineweb.char_dup_ratio", version=1, dtype=pa.float64(), variants=("datatrove",))
+def char_dup_ratio(document: Document, _variant: str) -> float | None:
+    """Share of characters in lines equal to an earlier line."""
+    chars = len(document.text) - document.text.count("\n")
+    return repeated_after_first(document.view(text_lines))[1] / chars if chars else None
+
+
+@signal("fineweb.newline_ratio", version=1, dtype=pa.float64(), variants=("datatrove",))
+def newline_ratio(document: Document, _variant: str) -> float | None:
+    """Line breaks a word."""
+    words = document.view(english_words)
+    return document.text.count("\n") / len(words) if words else None
