@@ -1,0 +1,47 @@
+"""Words: splits recorded from uniseg 0.10.1 (UAX #29, as DCLM uses it) and from spaCy 3.8's blank English pipeline."""
+
+from __future__ import annotations
+
+import pytest
+
+from transforms.text.english import split_english
+from transforms.text.words import split_unicode, split_whitespace
+
+SPACY = {
+    "I'm sure you'd've said it wasn't so.": "I|'m|sure|you|'d|'ve|said|it|was|n't|so|.",
+    "Don’t wed; he’ll can't've dont cannot": "Do|n’t|we|d|;|he|’ll|ca|n't|'ve|do|nt|can|not",
+    "Mr. Smith (of Wash., U.S.A.) met Dr. No at 10a.m. e.g. today, i.e. now...":
+        "Mr.|Smith|(|of|Wash.|,|U.S.A.|)|met|Dr.|No|at|10|a.m.|e.g.|today|,|i.e.|now|...",
+    "See https://example.org/a?b=1, or mail a.b@example.org!": "See|https://example.org/a?b=1|,|or|mail|a.b@example.org|!",
+    "5km/h at 20°C. costs $4.50, 30% off—well-known state-of-the-art":
+        "5|km/h|at|20|°|C|.|costs|$|4.50|,|30|%|off|—|well|-|known|state|-|of|-|the|-|art",
+    'end."He said:Stop ... "quoted" (see foo): :-)': 'end|.|"He|said|:|Stop|...|"|quoted|"|(|see|foo|):|:-)',
+    "1990-2000 a=b x<y and/or w/o C++ #tag @name 's the dogs' bone":
+        "1990|-|2000|a|=|b|x|<|y|and/or|w/o|C++|#|tag|@name|'s|the|dogs|'|bone",
+    "Hello,world. New sentence.Next one.2nd": "Hello|,|world|.|New|sentence|.|Next|one.2nd",
+    "id whos lets gonna y'all whore": "i|d|who|s|lets|gon|na|y'|all|whore",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", SPACY)
+def test_spacy_english(text: str) -> None:
+    assert "|".join(split_english(text)) == SPACY[text]
+
+
+UNISEG = {
+    "Hello, World. can't l'amour 'electron e.g. 3.14 1,000": "Hello|World|can't|l'amour|electron|e.g|3.14|1,000",
+    "snake_case x_1 _private a:b foo.bar@baz.org": "snake_case|x_1|a:b|foo.bar|baz.org",
+    "e\u0301te\u0301 naïve Ω 今日は カタカナ ไทย": "e\u0301te\u0301|naïve|Ω|今|日|は|カタカナ|ไ|ท|ย",
+    "א'ב שלום 한국어 word\u200djoined": "א'ב|שלום|한국어|word\u200djoined",
+    "state-of-the-art don’t #tag": "state|of|the|art|don’t|tag",
+}
+
+
+@pytest.mark.parametrize("text", UNISEG)
+def test_uax29(text: str) -> None:
+    assert "|".join(split_unicode(text)) == UNISEG[text]
+
+
+def test_unspaced_scripts_split_by_letter() -> None:
+    assert split_whitespace("我爱 Python 和カメラ ดี") == ["我", "爱", "Python", "和", "カ", "メ", "ラ", "ดี"]
+    assert split_english("我爱Python。") == ["我", "爱", "Python", "。"]
