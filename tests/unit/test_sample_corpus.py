@@ -20,7 +20,7 @@ from jobs.sample.command import sample
 from jobs.sample.documents import Composer
 from jobs.sample.scenes import parse_caption
 from jobs.sample.shingles import jaccard, shingles
-from jobs.sample.sounds import parse_transcript
+from jobs.sample.sounds import is_held_out, parse_transcript
 from jobs.sample.texts import TEMPLATES, plant_templates
 from schemas.errors import SluiceError
 from transforms.dedup.shingles import jaccard as jaccard_in_recipes
@@ -179,9 +179,9 @@ def test_broken_lines_are_broken_as_labelled(truth, lines):
 def test_held_out_scenes_and_clips_do_not_occur_in_training(corpus, truth):
     folder = corpus[0]
     kinds = {t["id"]: t["kind"] for t in truth}
-    for part, parse, held_out in (
-        ("images", lambda text: parse_caption(text).key, "scenes-000000.tar"),
-        ("audio", lambda text: parse_transcript(text), "clips-000000.tar"),
+    for part, parse, is_unseen, held_out in (
+        ("images", parse_caption, lambda scene: scene.is_held_out, "scenes-000000.tar"),
+        ("audio", parse_transcript, is_held_out, "clips-000000.tar"),
     ):
         trained = {}
         for path in (folder / part).iterdir():
@@ -190,7 +190,9 @@ def test_held_out_scenes_and_clips_do_not_occur_in_training(corpus, truth):
         assert len(unseen) >= 3
         assert not unseen.keys() & trained.keys()
         told = {parse(sample["txt"].decode()) for sample in trained.values()}
-        assert not told & {parse(sample["txt"].decode()) for sample in unseen.values()}
+        new = {parse(sample["txt"].decode()) for sample in unseen.values()}
+        assert not told & new
+        assert [is_unseen(one) for one in (*told, *new)] == [False] * len(told) + [True] * len(new)
         hashes = [hashlib.sha256(_media_file(s)[1]).digest() for key, s in trained.items() if kinds[key] == "clean"]
         assert len(set(hashes)) == len(hashes)
 
