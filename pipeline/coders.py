@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import pyarrow as pa
-from apache_beam import coders
+from apache_beam.coders import Coder
+from apache_beam.coders.typecoders import registry
 from apache_beam.typehints import typehints
 
 
-class RecordBatchCoder(coders.Coder):
+class RecordBatchCoder(Coder):
     """One record batch as an Arrow IPC stream of its own rows only."""
 
     def encode(self, value: pa.RecordBatch) -> bytes:
@@ -34,7 +35,7 @@ class RecordBatchCoder(coders.Coder):
 
 def register_coders() -> None:
     """Makes Beam use the coder wherever a transform declares pa.RecordBatch as its output type."""
-    coders.registry.register_coder(pa.RecordBatch, RecordBatchCoder)
+    registry.register_coder(pa.RecordBatch, RecordBatchCoder)
 
 
 register_coders()

@@ -91,7 +91,7 @@ def _write_shards(task: PackTask, batches: list[pa.RecordBatch]) -> list[ShardEn
     sequences = pack_best_fit(lengths, length)
     per_shard = max(1, task.shard_tokens // length)
     schema = shard_schema(length)
-    entries = []
+    entries: list[ShardEntry] = []
     for at in range(0, len(sequences), per_shard):
         chosen = sequences[at : at + per_shard]
         path = Path(task.folder) / f"shard-{len(entries):05d}.arrow"

@@ -10,6 +10,7 @@ import multiprocessing
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import apache_beam as beam
@@ -46,7 +47,8 @@ def shared_pool(workers: int) -> futures.ProcessPoolExecutor:
         # Beam runs threads, so a child forked from here could inherit a held lock: fork from a server without any
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(_PRELOAD)
-        _pools[workers] = futures.ProcessPoolExecutor(workers, context, start_worker, tuple(_worker_log))
+        begin = partial(start_worker, *_worker_log)
+        _pools[workers] = futures.ProcessPoolExecutor(workers, context, initializer=begin)
     return _pools[workers]
 
 
@@ -82,7 +84,7 @@ class PooledMap(beam.DoFn):
 
     def finish_bundle(self) -> Iterator[WindowedValue]:
         for result in self._results(futures.as_completed(list(self._pending))):
-            yield WindowedValue(result, MIN_TIMESTAMP, [GlobalWindow()])
+            yield WindowedValue(result, MIN_TIMESTAMP, (GlobalWindow(),))
 
     def _results(self, done: Any) -> Iterator[Any]:
         for future in done:

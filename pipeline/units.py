@@ -86,8 +86,8 @@ def plan_units(plan: Plan) -> list[Unit]:
             "ledger": plan.recipe.output.ledger,
             "versions": versions,
         }
-        file = asdict(span.file)
-        units.append(Unit(number, at, **file, start=span.start, stop=span.stop, fingerprint=digest(identity)))
+        place = {"start": span.start, "stop": span.stop, "fingerprint": digest(identity)}
+        units.append(Unit(number, at, **asdict(span.file), **place))
     return units
 
 

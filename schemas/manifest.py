@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from schemas.errors import SchemaError
 from schemas.recipe import ImageTokens
 
-MANIFEST_VERSION = 1
+MANIFEST_VERSION: Final = 1
 MANIFEST_NAME = "manifest.json"
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+from apache_beam.metrics.metric import Metrics
 
 from pipeline.coders import KEYED_BATCH
 from pipeline.dedup.candidates import candidate_pairs
@@ -85,7 +86,7 @@ class Candidates(beam.DoFn):
 
     def __init__(self, proof: bool) -> None:
         self._proof = proof
-        self._crowded = beam.metrics.Metrics.counter("dedup", "crowded_keys")
+        self._crowded = Metrics.counter("dedup", "crowded_keys")
 
     def process(self, element: tuple[int, Iterable[pa.RecordBatch]]) -> Iterator[tuple[int, pa.RecordBatch]]:
         pairs, crowded = candidate_pairs(list(element[1]), proof=self._proof)

@@ -19,12 +19,7 @@ from pipeline.dedup.records import PAIRS, batch_of, columns_of
 def removals(batches: list[pa.RecordBatch], *, components: bool = False) -> pa.RecordBatch:
     """The pairs (`a` kept, `b` removed) that explain every removal, one a removed node, in `b` order."""
     columns = columns_of(batches, PAIRS)
-    nodes = {
-        side: np.rec.fromarrays(
-            [columns[f"{side}_{name}"] for name in ("rank", "node", "part")], names="rank,node,part"
-        )
-        for side in ("a", "b")
-    }
+    nodes = {side: _records([columns[f"{side}_{name}"] for name in ("rank", "node", "part")]) for side in ("a", "b")}
     everyone, place = np.unique(np.concatenate([nodes["a"], nodes["b"]]), return_inverse=True)
     half = len(nodes["a"])
     first, second = place[:half], place[half:]
@@ -34,6 +29,14 @@ def removals(batches: list[pa.RecordBatch], *, components: bool = False) -> pa.R
     gone = np.flatnonzero(anchor >= 0)
     sides = [everyone[which][name] for which in (anchor[gone], gone) for name in ("rank", "node", "part")]
     return batch_of(PAIRS, *sides, similarity[gone])
+
+
+def _records(columns: list[np.ndarray]) -> np.ndarray:
+    """Nodes as one sortable array: by rank, then node, then part."""
+    found = np.empty(len(columns[0]), [("rank", np.uint64), ("node", np.uint64), ("part", np.int32)])
+    for name, values in zip(("rank", "node", "part"), columns, strict=True):
+        found[name] = values
+    return found
 
 
 @njit(cache=True, nogil=True)

@@ -69,7 +69,7 @@ def environment(tmp_path_factory, sdist):
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    options = "--quiet --no-deps --no-index --no-build-isolation --ignore-installed --no-compile".split()
+    options = ["--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--ignore-installed", "--no-compile"]
     run("python", "-m", "pip", "install", *options, str(sdist))
     site = Path(run("python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip())
     return run, site

@@ -71,10 +71,9 @@ class TextMinHashDedup(Dedup[TextMinHashDedupParams]):
         plain = pc.equal(pc.list_value_length(batch.column("media")), 0).to_numpy(zero_copy_only=False)
         rows: list[int] = []
         minima: list[np.ndarray] = []
-        for row, text in enumerate(texts):
-            shingles = self.shingles(text) if plain[row] else ()
-            if len(shingles):
-                rows.append(row)
+        for at, text in enumerate(texts):
+            if plain[at] and len(shingles := self.shingles(text)):
+                rows.append(at)
                 minima.append(signature(shingles, self._multipliers, self._offsets))
         signed = np.asarray(minima, np.uint64).reshape(len(rows), bands, per_band)
         hi, lo = np.zeros((2, len(rows), bands), np.uint64)
