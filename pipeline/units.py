@@ -7,7 +7,7 @@ files were listed, and the number of workers, change nothing. A row's global add
 from __future__ import annotations
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from pipeline.discovery import find_files
@@ -86,8 +86,10 @@ def plan_units(plan: Plan) -> list[Unit]:
             "ledger": plan.recipe.output.ledger,
             "versions": versions,
         }
-        place = {"start": span.start, "stop": span.stop, "fingerprint": digest(identity)}
-        units.append(Unit(number, at, **asdict(span.file), **place))
+        file = span.file
+        units.append(
+            Unit(number, at, file.path, file.label, file.size, span.start, span.stop, fingerprint=digest(identity))
+        )
     return units
 
 
