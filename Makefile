@@ -16,7 +16,7 @@ SLUICE := $(BIN)/sluice
 PACKAGES := schemas transforms pipeline jobs model
 
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test lint check prism clean
+.PHONY: help venv demo test check lint lint-format lint-rules lint-types lint-imports prism clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -40,10 +40,19 @@ demo/truth.jsonl: | $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
-lint: $(STAMP)
+# each on its own line of work, so that `make -k lint` shows what all of them say
+lint: lint-format lint-rules lint-types lint-imports
+
+lint-format: $(STAMP)
 	$(BIN)/ruff format --check .
+
+lint-rules: $(STAMP)
 	$(BIN)/ruff check .
+
+lint-types: $(STAMP)
 	$(BIN)/mypy $(PACKAGES)
+
+lint-imports: $(STAMP)
 	$(BIN)/lint-imports
 
 check: lint test
