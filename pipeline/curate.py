@@ -29,7 +29,7 @@ from pipeline.stage import StageTask, check_errors, run_stage
 from pipeline.storage import sha256_file, write_bytes
 from pipeline.tokenizer import prepare_tokenizer
 from pipeline.units import Unit, code_versions, plan_units
-from pipeline.workdir import WORK, UnitFiles, unit_files
+from pipeline.workdir import WORK, UnitFiles, carry_drops, unit_files
 from schemas.errors import SluiceError
 from schemas.manifest import MANIFEST_NAME, Manifest, read_manifest
 from schemas.recipe import Recipe, TokenizerSpec
@@ -186,8 +186,11 @@ def _run_dedup(run: Run, stage: int, label: str) -> None:
                 dict(enumerate(run.drops)),
                 after,
             )
-            if run.units:
+            if any(_finished(f)["keys"].get(label, 0) for f in files.values()):
                 run.launcher.dedup(task)
+            else:  # no row has a key (no media at all, say): nothing can be a duplicate
+                for number, path in after.items():
+                    carry_drops(task.drops_before[number], path)
             missing = [path for path in after.values() if not Path(path).exists()]
             if missing:
                 raise AssertionError(f"global step {label} left {len(missing)} units without drops")

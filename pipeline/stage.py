@@ -47,13 +47,14 @@ class _Tally:
     rows_kept: int = 0
     tokens: int = 0
     errors: Counter[str] = field(default_factory=Counter)
-    seen: int = 0
+    keys: Counter[str] = field(default_factory=Counter)
 
 
 def run_stage(task: StageTask) -> dict[str, Any]:
     """Runs one stage over one unit and commits its files; a unit that is already committed is not run again.
 
-    Returns the marker's counts: `unit`, `rows_in`, `rows_kept`, `tokens`, `errors` (rows a step raised on, by step).
+    Returns the marker's counts: `unit`, `rows_in`, `rows_kept`, `tokens`, `errors` (rows a step raised on) and `keys`
+    (keys made for a global step), by step.
     """
     files = unit_files(Path(task.work), task.stage, task.fingerprint)
     done = files.counts()
@@ -75,7 +76,9 @@ def run_stage(task: StageTask) -> dict[str, Any]:
             if not batch.num_rows:
                 continue
             for label, dedup in stage.dedups:
-                keys[label].write_batch(key_batch(dedup.keys(batch), task.unit.number, tally.rows_kept))
+                signed = key_batch(dedup.keys(batch), task.unit.number, tally.rows_kept)
+                keys[label].write_batch(signed)
+                tally.keys[label] += signed.num_rows
             kept.write_batch(batch)
             tally.rows_kept += batch.num_rows
             if "tokens.count" in batch.schema.names:
@@ -86,6 +89,7 @@ def run_stage(task: StageTask) -> dict[str, Any]:
         "rows_kept": tally.rows_kept,
         "tokens": tally.tokens,
         "errors": dict(tally.errors),
+        "keys": dict(tally.keys),
     }
     write_bytes(files.marker, json.dumps(counts).encode())
     return counts

@@ -10,8 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from pipeline.storage import map_arrow
-from schemas.sample import SAMPLE
+from pipeline.storage import map_arrow, write_arrow
 
 WORK = ".work"
 
@@ -73,6 +72,6 @@ def read_drops(path: str | None) -> pa.Table:
     return pa.Table.from_batches(map_arrow(path), schema=DROPS)
 
 
-def sample_schema(schema: pa.Schema) -> pa.Schema:
-    """SAMPLE's columns of a wider schema."""
-    return pa.schema([schema.field(name) for name in SAMPLE.names])
+def carry_drops(before: str | None, after: str) -> None:
+    """Commits a unit's drops unchanged: what a global step that found nothing leaves."""
+    write_arrow(after, DROPS, iter(read_drops(before).to_batches()))
