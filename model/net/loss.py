@@ -27,10 +27,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
         for chunk in rows.split(CHUNK_ROWS):
             h, target = hidden.index_select(0, chunk), targets.index_select(0, chunk)
             logits = F.linear(h, weight).float()
-            total += F.cross_entropy(logits, target, reduction="sum")
+            normaliser = logits.logsumexp(-1, keepdim=True)
+            total += (normaliser - logits.gather(1, target[:, None])).sum()
             if needs_grad:
-                grad = logits.softmax(-1)
-                grad[torch.arange(len(chunk), device=grad.device), target] -= 1.0
+                grad = logits.sub_(normaliser).exp_()
+                grad.scatter_add_(1, target[:, None], grad.new_full((len(chunk), 1), -1.0))
                 grad = grad.to(hidden.dtype).div_(len(rows))
                 grad_hidden.index_copy_(0, chunk, grad @ weight)  # type: ignore[union-attr]
                 grad_weight.addmm_(grad.T, h)  # type: ignore[union-attr]
