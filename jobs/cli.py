@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -49,7 +49,7 @@ def options(
 
 def main() -> None:
     """Runs the command line; an error a person can mend is one paragraph and exit code 1."""
-    from jobs import preflight
+    from jobs import leave, preflight
 
     debug = "--debug" in sys.argv
     logging.getLogger().setLevel(logging.INFO if debug else logging.ERROR)
@@ -60,32 +60,10 @@ def main() -> None:
     except SluiceError as error:
         if debug:
             raise
-        _say("[bold red]error:[/] ", str(error))
-        _leave(1)
+        leave.say("[bold red]error:[/] ", str(error))
+        leave.leave(1)
     except KeyboardInterrupt:
-        _say("", "\nstopped. What was finished is kept: run the same command again to go on from there.")
-        _leave(130)
-
-
-def _say(prefix: str, text: str) -> None:
-    from rich.console import Console
-    from rich.text import Text
-
-    Console(stderr=True, highlight=False, soft_wrap=True).print(Text.from_markup(prefix).append(text))
-
-
-def _leave(code: int) -> Any:
-    """Ends the process and its workers now: Beam's threads would otherwise wait for work that is no longer wanted."""
-    import psutil
-
-    sys.stdout.flush()
-    sys.stderr.flush()
-    for child in psutil.Process().children(recursive=True):
-        try:
-            child.kill()
-        except psutil.Error:
-            continue
-    os._exit(code)
+        leave.stopped()
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from jobs.leave import leaving_on_interrupt
 from jobs.progress import RunProgress
 from schemas.errors import SluiceError
 from schemas.manifest import Counts
@@ -46,7 +47,7 @@ def curate(
     resolved = load_recipe(recipe, places)
     if resolved.output.path.startswith("~"):
         raise SluiceError(f"output.path {resolved.output.path!r}: write the folder out; ~ is not expanded in a recipe")
-    with RunProgress(console) as progress:
+    with RunProgress(console) as progress, leaving_on_interrupt(progress.stop):
         result = run_recipe(resolved, launcher, overwrite=overwrite, listener=progress)
     if as_json:
         print(result.manifest.counts.model_dump_json())

@@ -29,6 +29,10 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         return self
 
     def __exit__(self, *error: Any) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Takes the bars down and gives the terminal its cursor back."""
         if self._progress:
             self._progress.stop()
 

@@ -22,7 +22,7 @@ def sluice(monkeypatch, capsys):
     def leave(code: int) -> None:
         raise SystemExit(code)
 
-    monkeypatch.setattr(cli, "_leave", leave)
+    monkeypatch.setattr("jobs.leave.leave", leave)
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["sluice", *map(str, arguments)])
