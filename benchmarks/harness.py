@@ -50,6 +50,8 @@ class Stage:
     @classmethod
     def of(cls, ours: float, peers: Mapping[str, float], unit: str, *, less_is_better: bool = False) -> Stage:
         """A stage with its ratios."""
+        if ours <= 0 or any(theirs <= 0 for theirs in peers.values()):
+            raise SystemExit(f"a measurement in {unit} is not positive: ours {ours:g}, peers {dict(peers)}")
         ratio = {name: (theirs / ours if less_is_better else ours / theirs) for name, theirs in peers.items()}
         return cls(ours, dict(peers), ratio, unit)
 

@@ -61,7 +61,10 @@ def main(source, out, tokenizer, lid, cores):
     exact = ExactDedupConfig(content_getter=content)
 
     def stage(name, steps, tasks):
-        LocalPipelineExecutor(steps, tasks=tasks, workers=min(cores, tasks), logging_dir=f"{out}/logs/{name}").run()
+        # forked workers inherit the imports, which the default start method makes anew in every worker of every stage
+        LocalPipelineExecutor(
+            steps, tasks=tasks, workers=min(cores, tasks), logging_dir=f"{out}/logs/{name}", start_method="fork"
+        ).run()
 
     def read(name):
         return JsonlReader(f"{out}/{name}")
