@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import date
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -137,7 +138,8 @@ def write_result(
 ) -> Path:
     """Writes benchmarks/results/NAME.json and prints its table; `more` are further top-level facts."""
     RESULTS.mkdir(parents=True, exist_ok=True)
-    body = {"stages": {stage: asdict(row) for stage, row in stages.items()}, "machine": machine, "versions": versions}
+    rows = {stage: asdict(row) for stage, row in stages.items()}
+    body = {"date": date.today().isoformat(), "stages": rows, "machine": machine, "versions": versions}
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps(_rounded({**body, **more}), indent=2, ensure_ascii=False) + "\n")
     _print(name, stages)
