@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.fixtures import media_fixture
@@ -23,6 +23,7 @@ def test_whole_files_miss_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["wav", "wav_mulaw", "mp3"])
+@example(968)
 @given(cut=st.integers(1, 1500))
 def test_what_is_cut_off_is_counted(name: str, cut: int) -> None:
     data = media_fixture(name)

@@ -47,7 +47,11 @@ def _ogg_missing(data: bytes) -> int:
     table = data[segments_at : segments_at + num_segments]
     if len(table) < num_segments:
         return num_segments - len(table)
-    return max(0, segments_at + num_segments + sum(table) - len(data))
+    end = segments_at + num_segments + sum(table)
+    tail = data[end:]
+    if tail and b"OggS".startswith(tail):  # cut inside the next page's mark
+        return 27 - len(tail)
+    return max(0, end - len(data))
 
 
 def _mp3_missing(data: bytes) -> int:
