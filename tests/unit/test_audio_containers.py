@@ -23,13 +23,13 @@ def test_whole_files_miss_nothing(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["wav", "wav_mulaw", "mp3"])
-@example(968)
 @given(cut=st.integers(1, 1500))
 def test_what_is_cut_off_is_counted(name: str, cut: int) -> None:
     data = media_fixture(name)
     assert missing_bytes(data[:-cut], sniff_mime(data)) == cut
 
 
+@example(cut=968)
 @given(cut=st.integers(1, 4300))
 def test_a_cut_ogg_misses_bytes_unless_cut_between_pages(cut: int) -> None:
     data = media_fixture("ogg")
