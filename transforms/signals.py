@@ -5,17 +5,19 @@ after a step that edited the text. Rules are then comparisons on columns, and th
 
 A signal column is `signal.<name>.<variant>`, for example `signal.gopher.word_count.paper`; the variant is the
 implementation whose definitions (words, lines, ties) it follows, because implementations disagree about both.
-This module computes signals with the readable reference, one `Document` a row. A kernel may register as a faster
-way to compute the same columns; the reference stays as its oracle.
+The readable reference computes signals one `Document` a row. A kernel may register as a faster way to compute the same
+columns to the last bit; rows that it leaves are the reference's, which is its oracle too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.errors import SchemaError
 from schemas.sample import SENTINEL
@@ -23,6 +25,8 @@ from transforms.base import append_columns
 
 #: name -> signal; filled by `@signal` when transforms.registry.load_all() walks the package
 _SIGNALS: dict[str, Signal] = {}
+#: column -> the kernel that computes it; filled by `register_kernel`
+_KERNELS: dict[str, Kernel] = {}
 
 
 class Document:
@@ -89,14 +93,53 @@ def signal_field(column: str) -> pa.Field:
     return pa.field(column, resolve(column)[0].dtype)
 
 
-def compute_signals(batch: pa.RecordBatch, columns: Iterable[str]) -> pa.RecordBatch:
-    """The batch with the given signal columns, computed in one pass over `text`."""
-    wanted = [(column, *resolve(column)) for column in sorted(set(columns))]
-    if not wanted:
-        return batch
-    values: list[list[Any]] = [[] for _ in wanted]
-    for text in batch.column("text").to_pylist():
-        document = Document(text)
-        for into, (_, found, variant) in zip(values, wanted, strict=True):
-            into.append(found.compute(document, variant))
-    return append_columns(batch, [(signal_field(column), v) for (column, _, _), v in zip(wanted, values, strict=True)])
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What a kernel made of a text column: a column for each that was asked for, and the rows, bool [rows], that it
+    leaves to the reference (their values are of no account)."""
+
+    columns: list[pa.Array]
+    undone: np.ndarray
+
+
+#: (a large_string column without nulls, signal columns) -> their values
+Kernel = Callable[[pa.Array, Sequence[str]], Computed]
+
+
+def register_kernel(columns: Iterable[str], kernel: Kernel) -> None:
+    """Has a kernel compute these columns; those that a batch needs are asked for in one call."""
+    _KERNELS.update(dict.fromkeys(columns, kernel))
+
+
+def compute_signals(batch: pa.RecordBatch, columns: Iterable[str], *, reference: bool = False) -> pa.RecordBatch:
+    """The batch with the given signal columns, computed in one pass over `text`; with `reference`, by no kernel."""
+    wanted = sorted(set(columns))
+    fields = [signal_field(column) for column in wanted]
+    text = batch.column("text")
+    if reference or text.null_count or text.type != pa.large_string():
+        return append_columns(batch, list(zip(fields, _by_reference(text, wanted), strict=True)))
+    made: dict[str, pa.Array] = {}
+    by_kernel: dict[Kernel, list[str]] = {}
+    for column in wanted:
+        if column in _KERNELS:
+            by_kernel.setdefault(_KERNELS[column], []).append(column)
+    for kernel, served in by_kernel.items():
+        computed = kernel(text, served)
+        values = computed.columns
+        if computed.undone.any():
+            mask = pa.array(computed.undone)
+            instead = _by_reference(text.filter(mask), served)
+            values = [pc.replace_with_mask(v, mask, r) for v, r in zip(values, instead, strict=True)]
+        made |= zip(served, values, strict=True)
+    left = [column for column in wanted if column not in made]
+    made |= zip(left, _by_reference(text, left), strict=True)
+    return append_columns(batch, [(field, made[field.name]) for field in fields])
+
+
+def _by_reference(text: pa.Array, columns: Sequence[str]) -> list[pa.Array]:
+    found = [resolve(column) for column in columns]
+    values: list[list[Any]] = [[] for _ in found]
+    for document in map(Document, text.to_pylist() if found else ()):
+        for into, (one, variant) in zip(values, found, strict=True):
+            into.append(one.compute(document, variant))
+    return [pa.array(v, one.dtype) for v, (one, _) in zip(values, found, strict=True)]

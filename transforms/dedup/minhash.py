@@ -10,8 +10,9 @@ from pydantic import Field
 from transforms.base import Params
 from transforms.dedup.base import Dedup, Keys
 from transforms.dedup.exact import Keep, rank_of
-from transforms.dedup.shingles import mix, shingle_hashes
-from transforms.kernels.minhash import signature
+from transforms.dedup.fast_shingles import distinct_shingles, shingle_rows
+from transforms.dedup.shingles import mix
+from transforms.kernels.shingles import signatures
 from transforms.registry import register
 
 
@@ -67,24 +68,24 @@ class TextMinHashDedup(Dedup[TextMinHashDedupParams]):
 
     def keys(self, batch: pa.RecordBatch) -> Keys:
         bands, per_band = self.params.bands, self.params.rows_per_band
-        texts = batch.column("text").to_pylist()
-        plain = pc.equal(pc.list_value_length(batch.column("media")), 0).to_numpy(zero_copy_only=False)
-        rows: list[int] = []
-        minima: list[np.ndarray] = []
-        for at, text in enumerate(texts):
-            if plain[at] and len(shingles := self.shingles(text)):
-                rows.append(at)
-                minima.append(signature(shingles, self._multipliers, self._offsets))
-        signed = np.asarray(minima, np.uint64).reshape(len(rows), bands, per_band)
+        plain = pc.equal(pc.list_value_length(batch.column("media")), 0)
+        text = batch.column("text").filter(plain)
+        shingles, bounds = shingle_rows(text, self.params.ngram)
+        signed = np.empty((len(text), bands * per_band), np.uint64)
+        signatures(shingles, bounds, self._multipliers, self._offsets, signed)
+        has_words = bounds[1:] > bounds[:-1]
+        minima = signed[has_words].reshape(-1, bands, per_band)
+        rows = np.flatnonzero(plain.to_numpy(zero_copy_only=False))[has_words].astype(np.uint32)
         hi, lo = np.zeros((2, len(rows), bands), np.uint64)
         with np.errstate(over="ignore"):
             for k in range(per_band):
-                hi = mix(hi + signed[:, :, k])
-                lo = mix(lo ^ signed[:, :, k])
-        row = np.repeat(np.asarray(rows, np.uint32), bands)
+                hi = mix(hi + minima[:, :, k])
+                lo = mix(lo ^ minima[:, :, k])
+        row = np.repeat(rows, bands)
         band = np.tile(np.arange(bands, dtype=np.uint16), len(rows))
         key = np.stack([hi.ravel(), lo.ravel()], axis=1)
-        return Keys(row, np.full(len(row), -1, np.int32), band, key, rank_of(self.params.keep, texts)[row])
+        rank = rank_of(self.params.keep, batch.column("text").to_pylist())
+        return Keys(row, np.full(len(row), -1, np.int32), band, key, rank[row])
 
     def shingles(self, text: str) -> np.ndarray:
-        return shingle_hashes(text, self.params.ngram)
+        return distinct_shingles(text, self.params.ngram)

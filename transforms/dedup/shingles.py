@@ -7,16 +7,16 @@ from functools import lru_cache
 
 import numpy as np
 import regex
-import xxhash
 
 from schemas.sample import SENTINEL
+from transforms.kernels import hashing
 
+#: a letter, or a mark, of a script without spaces between words
+UNSPACED = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 #: a run of letters and marks, or of digits; one Han, kana, Thai, Lao, Khmer or Myanmar letter with its marks is a
 #: word of its own, because those scripts put no spaces between words
-_WORD = regex.compile(
-    r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]\p{M}*|[\p{L}\p{M}]+|\p{N}+", regex.V1
-)
-_UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]", regex.V1)
+_WORD = regex.compile(rf"{UNSPACED}\p{{M}}*|[\p{{L}}\p{{M}}]+|\p{{N}}+", regex.V1)
+_UNSPACED = regex.compile(UNSPACED, regex.V1)
 
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
@@ -42,7 +42,7 @@ def _plain(word: str) -> str:
 
 
 def shingle_hashes(text: str, ngram: int) -> np.ndarray:
-    """Sorted distinct hashes of the text's word n-grams, uint64 [shingles].
+    """Sorted distinct hashes of the text's word n-grams, uint64 [shingles]; the readable reference.
 
     A text shorter than `ngram` words is one shingle; a text without words has none.
     """
@@ -60,7 +60,12 @@ def shingle_hashes(text: str, ngram: int) -> np.ndarray:
 
 @lru_cache(maxsize=1 << 17)
 def _word_hash(word: str) -> int:
-    return xxhash.xxh3_64_intdigest(word.encode("utf-8", "surrogatepass"))
+    """A hash that kernels compute as easily (transforms.kernels.hashing)."""
+    state = int(hashing.SEED)
+    for character in word:
+        state = (state ^ ord(character)) * int(hashing.FACTOR) % 2**64
+        state ^= state >> 32
+    return state
 
 
 def mix(x: np.ndarray) -> np.ndarray:
