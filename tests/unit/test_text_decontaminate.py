@@ -131,6 +131,7 @@ def test_a_mark_that_stands_alone_counts_once_as_a_word() -> None:
 
 
 def test_min_ngrams_is_of_all_ngrams_but_whole_short_items(tmp_path: Path) -> None:
+    numbers = "one two three four five six seven eight nine ten eleven"
     path = _write(tmp_path / "b.jsonl", [{"id": 7, "q": f"Add: -- {numbers}"}])
     params = {"benchmarks": [{"name": "b", "path": path, "columns": ["q"]}]}
     assert _run([f"{numbers} add"], **params).kept.num_rows == 1
