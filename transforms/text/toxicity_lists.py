@@ -22,8 +22,8 @@ UNSPACED = frozenset(("ja", "th", "zh", "lo", "km", "my"))
 _TWO_LETTERS = {
     pair[:3]: pair[4:]
     for line in (
-        "ara:ar arb:ar ces:cs dan:da deu:de eng:en epo:eo spa:es fas:fa pes:fa fin:fi fra:fr hin:hi hun:hu",
-        "ind:id ita:it jpn:ja kor:ko nld:nl nob:no nor:no pol:pl por:pt rus:ru swe:sv tha:th tur:tr vie:vi cmn:zh zho:zh",
+        "ara:ar arb:ar ces:cs dan:da deu:de eng:en epo:eo spa:es fas:fa pes:fa fin:fi fra:fr hin:hi hun:hu ind:id",
+        "ita:it jpn:ja kor:ko nld:nl nob:no nor:no pol:pl por:pt rus:ru swe:sv tha:th tur:tr vie:vi cmn:zh zho:zh",
     )
     for pair in line.split()
 }
