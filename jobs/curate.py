@@ -37,6 +37,7 @@ def curate(
     from pipeline.graph import Launcher
     from pipeline.recipe import load_recipe
     from pipeline.runners import runner_name
+    from transforms.kernels.compiled import kernels_cached
 
     runner_name(runner)
     places = list(overrides or [])
@@ -47,6 +48,8 @@ def curate(
     resolved = load_recipe(recipe, places)
     if resolved.output.path.startswith("~"):
         raise SluiceError(f"output.path {resolved.output.path!r}: write the folder out; ~ is not expanded in a recipe")
+    if not kernels_cached():
+        console.print("first run here: compiling the text kernels, which takes a minute and is kept", soft_wrap=True)
     with RunProgress(console) as progress, leaving_on_interrupt(progress.stop):
         result = run_recipe(resolved, launcher, overwrite=overwrite, listener=progress)
     if as_json:
