@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import base64
 import json
+import random
+import string
 import time
 
 import pytest
@@ -66,11 +68,22 @@ def test_random_string_is_a_secret_where_it_is_assigned(before: str) -> None:
     assert found("colour = " + RANDOM[:20]) == []
 
 
+def test_most_random_strings_are_found() -> None:
+    """Those of letters and digits, in hexadecimal, and in small letters and digits; seeded, so the counts stay."""
+    draw = random.Random(11)
+    letters, digits = string.ascii_letters, string.digits
+    for alphabet, chars in ((letters + digits, 24), (letters + digits + "+/", 40), ("abcdef" + digits, 40),
+                            (string.ascii_lowercase + digits, 32)):  # fmt: skip
+        values = ["".join(draw.choices(alphabet, k=chars)) for _ in range(300)]
+        assert sum(found(f"api_key = '{value}'") == [("assigned_secret", value)] for value in values) > 270
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "password: hunter2 secret: changeme-changeme1 token=process.env.GITHUB_TOKEN1 api_key: your-api-key-goes-here1",
         "token: AutoTokenizer4Everyone password = getPassword(user1, user2) secret = 'aaaaaaaaaaaaaaaaaaa1'",
+        "secret: Wonderland4Characters9Museum auth_token = modules/core/Universal2Converter7 api_key: /usr/a1b2c3d4e5",
         "tokens: 12345678901234567890 key: 2021-03-04-12-30-45-999 password_file: /etc/app/2/password/store1",
         "monkey = " + RANDOM[:20] + " tokenizer: " + RANDOM[:20],
         "eyJhbGciOiJI.eyJzdWIiOiIx.abc eyJub3QiOiJqd3QifQ.eyJub3QiOiJqd3QifQ.abcdefgh",

@@ -97,7 +97,10 @@ _PLACEHOLDER = re.compile(
     r"|123456|abcdef|foobar|process\.|os\.|env\.|self\.|this\.|config\.|\$\{|\$\(|%\(",
     re.IGNORECASE,
 )
-_WORDY = re.compile(r"[A-Za-z]{9,}|^[a-z]+(?:[_.-][a-z]+)+$|^[A-Za-z]+[0-9]{0,4}$|^[0-9._-]+$|^/|://")
+_NAME_OR_PATH = re.compile(r"^[a-z]+(?:[_.-][a-z]+)+$|^[A-Za-z]+[0-9]{0,4}$|^[0-9._-]+$|^/|://")
+#: a random string of letters and digits seldom has so many small letters in a row, and has more digits
+_WORD_IN = re.compile(r"[a-z]{7,}|[A-Z]{10,}")
+_MAX_WORDY_DIGIT_RATIO = 0.15
 _HEX = re.compile(r"[0-9a-fA-F-]+")
 #: bits a character: random base64 of 20 characters has about 4, hex 3.3; words and identifiers less
 _MIN_ENTROPY, _MIN_HEX_ENTROPY, _MIN_HEX_CHARS = 3.5, 3.0, 32
@@ -174,7 +177,9 @@ def _assignments(text: str) -> Iterator[Span]:
 
 def _is_random(value: str) -> bool:
     """Whether a value is neither words nor a placeholder: of many different characters, digits among letters."""
-    if _PLACEHOLDER.search(value) or _WORDY.search(value):
+    if _PLACEHOLDER.search(value) or _NAME_OR_PATH.search(value):
+        return False
+    if _WORD_IN.search(value) and sum(map(str.isdigit, value)) <= _MAX_WORDY_DIGIT_RATIO * len(value):
         return False
     if not (any(map(str.isdigit, value)) and any(map(str.isalpha, value))):
         return False
