@@ -48,9 +48,11 @@ def curate(
     resolved = load_recipe(recipe, places)
     if resolved.output.path.startswith("~"):
         raise SluiceError(f"output.path {resolved.output.path!r}: write the folder out; ~ is not expanded in a recipe")
-    if not kernels_cached():
-        console.print("first run here: compiling the text kernels, which takes a minute and is kept", soft_wrap=True)
-    with RunProgress(console) as progress, leaving_on_interrupt(progress.stop):
+    compiling = "first run here: text kernels are compiled, which takes a minute once"
+    with (
+        RunProgress(console, opening=None if kernels_cached() else compiling) as progress,
+        leaving_on_interrupt(progress.stop),
+    ):
         result = run_recipe(resolved, launcher, overwrite=overwrite, listener=progress)
     if as_json:
         print(result.manifest.counts.model_dump_json())

@@ -13,8 +13,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 class RunProgress(AbstractContextManager["RunProgress"]):
     """A listener for pipeline.curate: one bar a phase, or one line a phase and every ten seconds."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, opening: str | None = None) -> None:
         self._console = console
+        self._opening = opening  # said before the first phase, so never before an error in the recipe
         self._bars: dict[str, TaskID] = {}
         self._said: dict[str, float] = {}
         self._last = ""
@@ -37,6 +38,9 @@ class RunProgress(AbstractContextManager["RunProgress"]):
             self._progress.stop()
 
     def __call__(self, phase: str, done: int, total: int) -> None:
+        if self._opening:
+            self._console.print(self._opening, soft_wrap=True)
+            self._opening = None
         if self._progress:
             if phase not in self._bars:
                 self._bars[phase] = self._progress.add_task(phase, total=total or 1)
