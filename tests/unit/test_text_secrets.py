@@ -83,7 +83,7 @@ def test_most_random_strings_are_found() -> None:
     [
         "password: hunter2 secret: changeme-changeme1 token=process.env.GITHUB_TOKEN1 api_key: your-api-key-goes-here1",
         "token: AutoTokenizer4Everyone password = getPassword(user1, user2) secret = 'aaaaaaaaaaaaaaaaaaa1'",
-        "secret: Wonderland4Characters9Museum auth_token = modules/core/Universal2Converter7 api_key: /v/a1b2c3d4e5f6g7",
+        "secret: Wonderland4Characters9Museum auth_token = mods/core/Universal2Converter7 api_key: /v/a1b2c3d4e5f6g7",
         "tokens: 12345678901234567890 key: 2021-03-04-12-30-45-999 password_file: /etc/app/2/password/store1",
         "monkey = " + RANDOM[:20] + " tokenizer: " + RANDOM[:20],
         "eyJhbGciOiJI.eyJzdWIiOiIx.abc eyJub3QiOiJqd3QifQ.eyJub3QiOiJqd3QifQ.abcdefgh",
