@@ -33,7 +33,7 @@ CORE = [
     "xxhash>=3.5,<5",
     "zstandard>=0.23,<1",
 ]
-# a second engine for text.extract; it brings a dozen packages, for an option that few recipes name
+# a second engine for text.extract; it brings ten packages, for an option that few recipes name
 EXTRACT = ["trafilatura>=2,<3"]
 MODEL = ["safetensors>=0.5,<1", "torch>=2.6,<3"]
 DEV = [

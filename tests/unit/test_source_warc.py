@@ -119,6 +119,7 @@ def test_one_place_a_record_in_every_packing(tmp_path):
         (b"WARC/1.0\r\nWARC-Type: resp", "truncated"),
         (b"", "truncated"),
         (gzip.compress(response())[:-30], "truncated"),
+        (gzip.compress(response())[:-4], "truncated"),
         (gzip.compress(b""), "truncated"),
         (gzip.compress(response())[:-8] + bytes(8), "corrupt_compression"),
         (zstandard.ZstdCompressor(write_checksum=True).compress(response())[:-4] + bytes(4), "corrupt_compression"),
@@ -236,6 +237,16 @@ def test_a_bad_member_costs_itself_alone(tmp_path, bad, reason):
     assert [(row["source"].split("#")[1].split("+")[0], row["reject.reason"]) for row in rejected] == [
         (str(len(members[0])), reason)
     ]
+
+
+def test_a_length_beyond_its_member_swallows_nothing(tmp_path):
+    """Not even where too much follows to be read again."""
+    large = response(random.Random(1).randbytes(10**6).hex().encode(), number=9)
+    parts = [response(length=10**7), GOOD[1], large, GOOD[2]]
+    path = write(tmp_path, "a.warc.gz", b"".join(gzip.compress(part, 1) for part in parts))
+    kept, rejected = read("warc", path, max_row_bytes=1000)
+    assert texts(kept) == ["<p>page 1</p>", "<p>page 2</p>"]
+    assert [row["reject.reason"] for row in rejected] == ["truncated", "too_long"]
 
 
 def test_line_ends_and_blank_lines_vary(tmp_path):

@@ -89,6 +89,13 @@ def test_a_small_container_is_not_the_page():
     assert text.count("Sentence") == 20
 
 
+def test_a_container_the_heuristics_overlook_is_taken_as_it_is():
+    prose = "".join(f"<p>Sentence {k} says that the river rose again and the bridge held.</p>" for k in range(20))
+    # a class that stands for something else, misused for the article
+    [(_, text)] = extract(f"<body><article class='advert'><nav>Home</nav>{prose}</article></body>")
+    assert (text.count("Sentence"), "Home" in text) == (20, False)
+
+
 @pytest.mark.parametrize(
     "part", ["<meta ", "<html ", "<title", "<title>", "<time ", "a", "a=", 'a="', "<meta a='", '"datePublished":"']
 )

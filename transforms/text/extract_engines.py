@@ -17,6 +17,7 @@ MIN_CONTAINER_RATIO = 0.6
 MIN_CONTAINER_CHARS = 200
 #: How many are looked at; a listing may have thousands.
 MAX_CONTAINERS = 16
+_ASIDES = ("nav", "aside", "footer", "form", "button")
 _CAPTIONS = ("figcaption", '[class*="caption" i]')
 
 
@@ -63,16 +64,19 @@ def _resiliparse(params: ContentParams) -> Callable[[str], str]:
     def extract(markup: str) -> str:
         tree = HTMLTree.parse(markup)
         whole = extract_plain_text(tree, **options)
-        if tree.document is None or len(whole) < MIN_CONTAINER_CHARS:
+        if tree.document is None:
             return whole
-        for selector in _CONTAINERS:
+        # where its heuristics find next to nothing, what the publisher calls the content is taken as it is
+        sparse = len(whole) < MIN_CONTAINER_CHARS
+        inside = {**options, "main_content": False, "skip_elements": [*skipped, *_ASIDES]} if sparse else options
+        for selector in (*_CONTAINERS, "main") if sparse else _CONTAINERS:
             found = tree.document.query_selector_all(selector)
             if not len(found):
                 continue
             # a listing has many; the page's own is then the one with most in it
             several = (found[at].html for at in range(min(len(found), MAX_CONTAINERS)))
             largest = max(several, key=len)
-            part = extract_plain_text(HTMLTree.parse(largest), **options)
+            part = extract_plain_text(HTMLTree.parse(largest), **inside)
             if len(part) >= max(MIN_CONTAINER_CHARS, MIN_CONTAINER_RATIO * len(whole)):
                 return part
         return whole
