@@ -30,7 +30,7 @@ def _run(urls: list[str | None], **params: object) -> Outcome:
         ("https://Example.ORG/Path/", "example.org", "example.org/Path"),
         ("http://www.example.org:80", "example.org", "example.org"),
         ("ftp://a:b@c.example.org./x?y#z", "c.example.org", "c.example.org/x?y"),
-        ("//example.org\\x", "example.org", "example.org%5Cx"),
+        ("//example.org\\x", "example.org", "example.org/x"),
         ("example.org/%7Euser/ü", "example.org", "example.org/~user/%C3%BC"),
         ("https://münchen.de", "xn--mnchen-3ya.de", "xn--mnchen-3ya.de"),
         ("https://ＭÜNCHEN。de", "xn--mnchen-3ya.de", "xn--mnchen-3ya.de"),

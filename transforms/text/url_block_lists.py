@@ -52,7 +52,8 @@ def parse_url(url: str) -> Url | None:
     host = canonical_host(_PORT.sub("", authority.rsplit("@", 1)[-1]))
     if host is None:
         return None
-    tail = quote(unquote(tail.partition("#")[0], errors="replace"), safe=_SAFE, errors="replace")
+    tail = tail.partition("#")[0].replace("\\", "/")  # as browsers read it
+    tail = quote(unquote(tail, errors="replace"), safe=_SAFE, errors="replace")
     return Url(host, registered_domain(host), host + tail.rstrip("/"))
 
 
@@ -69,7 +70,9 @@ def canonical_host(host: str) -> str | None:
         return host
     if len(host) > _MAX_HOST_CHARS or not _HOST.match(host) or ".." in host:
         return None
-    return host.removeprefix("www.") if host.count(".") > 1 else host
+    while host.startswith("www.") and host.count(".") > 1:
+        host = host[4:]
+    return host
 
 
 def registered_domain(host: str) -> str:
