@@ -60,6 +60,10 @@ def test_methods(flags: np.ndarray, bit: int) -> None:
     assert having(flags, bit) == set(filter(TESTS[bit], ALL))
 
 
+def test_unspaced_scripts_lie_in_the_blocks_that_are_looked_in(flags: np.ndarray) -> None:
+    assert all(words._MAY_HAVE_UNSPACED.match(character) for character in having(flags, bits.UNSPACED))
+
+
 def test_word_break(flags: np.ndarray) -> None:
     classes = {
         bits.EXTEND: "Extend Format ZWJ",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import transforms.text.fineweb_quality
 import transforms.text.gopher_quality
 import transforms.text.gopher_repetition  # noqa: F401
+from jobs.sample.texts import plant
 from transforms.signals import _KERNELS, Computed, Document, compute_signals, register_kernel, resolve
 from transforms.text import english_chunks, fused
 from transforms.text.english import exceptions
@@ -72,6 +73,10 @@ texts = st.one_of(pieces, spaced, anything, repetitive, few_letters, few_ideogra
 @example(["word " * 2000, "\n" * 3000, "." * 3000, "(" * 3000])
 def test_any_text(drawn: list[str]) -> None:
     assert not differences(drawn)
+
+
+def test_the_sample_corpus() -> None:
+    assert not differences([record.body for record in plant(seed=17, scale=0.02) if isinstance(record.body, str)])
 
 
 def test_every_exception_of_the_english_tokenizer() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 from numba import njit
 
+_IMPORT = re.compile(rb"^from transforms\.kernels\.(\w+) import", re.MULTILINE)
 #: kernels that are called from Python (the others are compiled into them)
 _ENTRY_POINTS: list[Any] = []
 
@@ -18,10 +20,10 @@ def kernel(function: Callable[..., Any]) -> Any:
     """Compiles a function on its first call, and keeps the result for later processes.
 
     numba takes a kept result for fresh while the function's own file is unchanged, and would go on running old code
-    after an edit of a kernel in another file that it calls. So here the sources of all kernels are the stamp.
+    after an edit of a kernel in another file that it calls. So here the stamp is of all sources that go into it.
     """
     compiled: Any = njit(cache=True, nogil=True)(function)
-    compiled._cache._cache_file._source_stamp = _stamp()
+    compiled._cache._cache_file._source_stamp = _stamp(function.__module__.rpartition(".")[2])
     return compiled
 
 
@@ -38,9 +40,13 @@ def kernels_cached() -> bool:
 
 
 @cache
-def _stamp() -> tuple[str, int]:
-    """A digest of all kernel sources, in the form numba stamps have (a time and a size)."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest(), 0
+def _stamp(module: str) -> tuple[str, int]:
+    """A digest of a kernel module's source and of all it imports here, in the form numba's stamps have."""
+    sources: dict[str, bytes] = {}
+    pending = [module]
+    while pending:
+        name = pending.pop()
+        if name not in sources:
+            sources[name] = Path(__file__).with_name(f"{name}.py").read_bytes()
+            pending += [imported.decode() for imported in _IMPORT.findall(sources[name])]
+    return hashlib.sha256(b"\0".join(sources[name] for name in sorted(sources))).hexdigest(), 0

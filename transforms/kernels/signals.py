@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from transforms.kernels import ngrams
 from transforms.kernels.codepoints import IDEOGRAPHIC, SOUTHEAST_ASIAN, decode
 from transforms.kernels.compiled import entry_point, kernel
 from transforms.kernels.counts import TEXT_BLOCK, WORD_BLOCK, count_text, count_words
@@ -27,7 +26,7 @@ from transforms.kernels.lines import (
     split_newlines,
     stripped,
 )
-from transforms.kernels.ngrams import NGRAM_BLOCK, leaping_duplicates, repeated_ngrams
+from transforms.kernels.ngrams import DATATROVE, NGRAM_BLOCK, leaping_duplicates, repeated_ngrams
 from transforms.kernels.words import unicode_words, whitespace_words
 
 #: words by UAX #29, by white space, of English; and their n-grams, as DCLM, Dolma and datatrove read the rules
@@ -123,7 +122,7 @@ def measure(data, offsets, index, flags, needs, whole, keys, where, pool, out, u
             repeated_ngrams(
                 hashes, starts, ends, m, letters, kind, n, grams, active, slots, keys_of, counts, fields, at
             )
-            if kind == ngrams.DATATROVE:
+            if kind == DATATROVE:
                 leaping_duplicates(hashes, factors, starts, ends, m, letters, n, grams, keys_of, fields, at)
         for cut in range(7):
             if not needs & _cut_needs(cut):

@@ -91,7 +91,8 @@ def _judge_line(raw: str, rules: LineRules) -> tuple[str, str | None, str | None
     line = raw if rules.blank_lines else raw.strip()
     visible = line.replace(SENTINEL, " ")
     words = split_whitespace(visible)
-    if rules.max_word_chars is not None and any(len(word) > rules.max_word_chars for word in words):
+    max_chars = rules.max_word_chars
+    if max_chars is not None and len(visible) > max_chars and any(len(word) > max_chars for word in words):
         return line, "too_long_word", None
     if rules.citations:
         line, visible = _CITATION.sub("", line), _CITATION.sub("", visible)

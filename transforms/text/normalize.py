@@ -14,6 +14,7 @@ from pydantic import Field
 from schemas.sample import SENTINEL
 from transforms.base import Map, Params
 from transforms.registry import register
+from transforms.text.mojibake import fix_encoding
 
 # After the repairs, for NEL (U+0085) is a common byte of UTF-8 read as Latin-1.
 _LINE_END = regex.compile(r"\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
@@ -70,8 +71,8 @@ def normalize(text: str, params: NormalizeParams) -> str:
 def _characters(piece: str, params: NormalizeParams, unescape: bool) -> str:
     if unescape:
         piece = _unescape(piece)
-    if params.fix_mojibake and not piece.isascii():
-        piece = ftfy.fix_encoding(piece)
+    if params.fix_mojibake:
+        piece = fix_encoding(piece)
     piece = _LINE_END.sub("\n", piece)
     if params.remove_control_chars:
         piece = _CONTROL.sub("", piece)

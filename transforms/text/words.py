@@ -8,6 +8,8 @@ not "too few words" under any preset. On text without these scripts every splitt
 
 from __future__ import annotations
 
+import re
+
 import regex
 
 from transforms.signals import Document
@@ -17,6 +19,8 @@ _UNSPACED = (
     r"\p{Script=Myanmar}ー]&&[\p{L}\p{N}]]"
 )
 _HAS_UNSPACED = regex.compile(_UNSPACED, regex.V1)
+# The blocks those scripts lie in, which are quicker to look for.
+_MAY_HAVE_UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u19e0-\u19ff\u2e80-\U0010ffff]")
 _NO_LENGTH = regex.compile(rf"{_UNSPACED}|\p{{Script=Hangul}}", regex.V1)
 _IDEOGRAPHIC = regex.compile(r"[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}]", regex.V1)
 _SOUTHEAST_ASIAN = regex.compile(r"[\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}\p{Script=Myanmar}]", regex.V1)
@@ -74,7 +78,8 @@ def letters_per_word(words: list[str]) -> int:
 
 def split_whitespace(text: str) -> list[str]:
     """`str.split`, then unspaced scripts by letter."""
-    return text.split() if text.isascii() else split_unspaced(text.split())
+    words = text.split()
+    return split_unspaced(words) if _MAY_HAVE_UNSPACED.search(text) else words
 
 
 def split_unicode(text: str) -> list[str]:
