@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from pydantic import Field
@@ -74,7 +75,7 @@ def _resiliparse(params: ContentParams) -> Callable[[str], str]:
             if not len(found):
                 continue
             # a listing has many; the page's own is then the one with most in it
-            several = (found[at].html for at in range(min(len(found), MAX_CONTAINERS)))
+            several = (element.html for element in islice(found, MAX_CONTAINERS))
             largest = max(several, key=len)
             part = extract_plain_text(HTMLTree.parse(largest), **inside)
             if len(part) >= max(MIN_CONTAINER_CHARS, MIN_CONTAINER_RATIO * len(whole)):
