@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import islice
 from typing import Any
 
 from pydantic import Field
@@ -16,7 +15,7 @@ _CONTAINERS = ('[itemprop="articleBody"]', "article")
 #: A container with a smaller share of the page's main content is a teaser, not the page.
 MIN_CONTAINER_RATIO = 0.6
 MIN_CONTAINER_CHARS = 200
-#: How many are looked at; a listing may have thousands.
+#: More of them make a listing, of which none is the page.
 MAX_CONTAINERS = 16
 _ASIDES = ("nav", "aside", "footer", "form", "button")
 _CAPTIONS = ("figcaption", '[class*="caption" i]')
@@ -72,11 +71,10 @@ def _resiliparse(params: ContentParams) -> Callable[[str], str]:
         inside = {**options, "main_content": False, "skip_elements": [*skipped, *_ASIDES]} if sparse else options
         for selector in (*_CONTAINERS, "main") if sparse else _CONTAINERS:
             found = tree.document.query_selector_all(selector)
-            if not len(found):
+            if not 0 < len(found) <= MAX_CONTAINERS:
                 continue
-            # a listing has many; the page's own is then the one with most in it
-            several = (element.html for element in islice(found, MAX_CONTAINERS))
-            largest = max(several, key=len)
+            # related stories may be articles, too; the page's own is the one with most in it
+            largest = max((element.html for element in found), key=len)
             part = extract_plain_text(HTMLTree.parse(largest), **inside)
             if len(part) >= max(MIN_CONTAINER_CHARS, MIN_CONTAINER_RATIO * len(whole)):
                 return part
