@@ -20,8 +20,9 @@ from transforms.text.mojibake import fix_encoding
 _LINE_END = regex.compile(r"\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 # Controls but \n and \t; byte order marks, interlinear annotation marks, noncharacters.
 _CONTROL = regex.compile(r"[[\p{Cc}\ufeff\ufff9-\ufffb\p{Noncharacter_Code_Point}]--[\n\t]]", regex.V1)
-_TRAILING_SPACE = regex.compile(r"[^\S\n]+(?=\n|\Z)")
-_OUTER_BLANK_LINES = regex.compile(r"\A(?:[^\S\n]*\n)+|\n+\Z")
+# A run is looked at once, from its first character: inside a long line of spaces the cost would be its square.
+_TRAILING_SPACE = regex.compile(r"(?<![^\S\n])[^\S\n]++(?=\n|\Z)")
+_LEADING_BLANK_LINES = regex.compile(r"(?:[^\S\n]*+\n)++")
 
 
 class NormalizeParams(Params):
@@ -62,7 +63,9 @@ def normalize(text: str, params: NormalizeParams) -> str:
     unescape = params.unescape_html and "&" in text and "<" not in text
     text = SENTINEL.join(_characters(piece, params, unescape) for piece in text.split(SENTINEL))
     if params.strip_trailing_space:
-        text = _OUTER_BLANK_LINES.sub("", _TRAILING_SPACE.sub("", text))
+        text = _TRAILING_SPACE.sub("", text)
+        leading = _LEADING_BLANK_LINES.match(text)
+        text = text[leading.end() if leading else 0 :].rstrip("\n")
     if params.max_blank_lines is not None:
         text = _long_gap(params.max_blank_lines).sub("\n" * (params.max_blank_lines + 1), text)
     return text
