@@ -52,8 +52,7 @@ def main() -> None:
     from jobs import leave, preflight
 
     debug = "--debug" in sys.argv
-    logging.getLogger().setLevel(logging.INFO if debug else logging.ERROR)
-    logging.getLogger("PIL").setLevel(logging.CRITICAL)  # a broken picture is a ledger row, not a log line
+    logging.getLogger().setLevel(logging.INFO if debug else logging.CRITICAL)
     try:
         preflight.check()
         build_app()()

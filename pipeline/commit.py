@@ -9,6 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pipeline.engine import LostRowsError
+from pipeline.outputs import OWNED, claim
 from pipeline.plan import Plan
 from pipeline.recipe import digest, recipe_hash
 from pipeline.report import write_report
@@ -27,13 +29,14 @@ def commit_dataset(
     groups: list[dict[str, Any]],
     out: Path,
     run: dict[str, Any],
+    rows_in: int,
 ) -> Manifest:
-    """Moves packed files into place, recounts what was written, writes the manifest, then the report.
+    """Puts packed files into place, recounts what was written, writes the manifest, then the report.
 
-    The old manifest goes first: at no moment does a manifest stand beside another dataset's files.
+    Raises LostRowsError unless the written ledger accounts for the `rows_in` rows that the sources read.
     """
-    (out / MANIFEST_NAME).unlink(missing_ok=True)
-    for name in ("shards", "ledger", "tokenizer"):
+    claim(out)
+    for name in OWNED:
         if (out / name).exists():
             shutil.rmtree(out / name)
         (out / name).mkdir(parents=True)
@@ -50,6 +53,8 @@ def commit_dataset(
     used = Tokenizer.load(str(tokenizer))
     used.save(out / "tokenizer")
     counts = recount([out / entry.path for entry in ledger], [out / entry.path for entry in shards])
+    if counts.rows_in != rows_in:
+        raise LostRowsError(f"the sources read {rows_in} rows, but the written ledger accounts for {counts.rows_in}")
     files = {unit.label: unit.size for unit in units}
     manifest = Manifest(
         name=plan.recipe.name,

@@ -6,9 +6,7 @@ stopped, a run that is complete has nothing to do, and neither needs to be told.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,19 +17,18 @@ from typing import Any
 from pipeline.commit import commit_dataset
 from pipeline.dedup.task import DedupTask
 from pipeline.graph import Launcher
+from pipeline.outputs import finished, locked
 from pipeline.pack import PackTask, pack_groups, run_pack
 from pipeline.plan import TOKENIZER_PENDING, Plan, compile_plan
 from pipeline.pool import worker_pools
 from pipeline.progress import Listener, Meter, Watch
 from pipeline.recipe import digest, recipe_hash
-from pipeline.report import write_report
-from pipeline.stage import StageTask, check_errors, run_stage
+from pipeline.stage import StageTask, check_stage, run_stage
 from pipeline.storage import sha256_file, write_bytes
 from pipeline.tokenizer import prepare_tokenizer
 from pipeline.units import Unit, code_versions, plan_units
 from pipeline.workdir import WORK, UnitFiles, carry_drops, unit_files
-from schemas.errors import SluiceError
-from schemas.manifest import MANIFEST_NAME, Manifest, read_manifest
+from schemas.manifest import Manifest
 from schemas.recipe import Recipe, TokenizerSpec
 from transforms.tokens.tokenizer import Tokenizer
 
@@ -51,6 +48,8 @@ class Run:
     drops: list[str | None]
     tokenizer: str = TOKENIZER_PENDING
     ledgers: list[list[str]] = field(default_factory=list)
+    #: by stage, what every unit's marker says
+    results: list[list[dict[str, Any]]] = field(default_factory=list)
     phases: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -82,45 +81,68 @@ def curate(recipe: Recipe, launcher: Launcher, *, overwrite: bool = False, liste
     A finished dataset of the same recipe, code and input is left as it is. One of another recipe is only replaced
     with `overwrite`.
     """
+    out = Path(recipe.output.path).absolute()
+    recipe = recipe.model_copy(update={"output": recipe.output.model_copy(update={"path": str(out)})})
     plan = compile_plan(recipe)
     units = plan_units(plan)
-    out = Path(recipe.output.path)
-    fingerprint = digest({"recipe": recipe_hash(recipe), "units": [u.fingerprint for u in units], "specs": plan.specs})
-    if (out / MANIFEST_NAME).exists():
-        existing = read_manifest(out)
-        if existing.run_fingerprint == fingerprint:
-            if not (out / "report.json").exists():  # killed between the commit and its report
-                write_report(out)
-            return Result(existing, out, unchanged=True)
-        if not overwrite:
-            raise SluiceError(
-                f"{out} holds the dataset {existing.name!r} of another recipe, input or version; choose another --out, "
-                "or pass --overwrite to replace it"
-            )
-    work = out / WORK
-    work.mkdir(parents=True, exist_ok=True)
-    with _locked(work / "lock"), Meter() as meter, worker_pools(str(work / "workers.log")):
-        nothing: list[str | None] = [None] * len(units)
-        run = Run(
-            plan, units, launcher, work, listener, meter, [u.fingerprint for u in units], list(nothing), list(nothing)
-        )
-        run.ledgers = [[] for _ in units]
-        for stage in range(len(plan.stages)):
-            _run_stage(run, stage)
-        entries = _run_pack(run)
-        report = {
-            "seconds": round(meter.seconds, 3),
-            "cpu_seconds": round(meter.cpu_seconds, 3),
-            "peak_rss_bytes": meter.peak_rss_bytes,
-            "runner": launcher.runner,
-            "workers": launcher.workers,
-            "stages": run.phases,
-            "versions": code_versions(),
+    fingerprint = digest(
+        {
+            "recipe": recipe_hash(recipe),
+            "units": [unit.fingerprint for unit in units],
+            "specs": plan.specs,
+            "tokenizer": _given_tokenizer(recipe),
         }
-        manifest = commit_dataset(run.plan, run.units, fingerprint, Path(run.tokenizer), entries, out, report)
-    if not recipe.output.keep_work:
-        shutil.rmtree(work)
+    )
+    work = out / WORK
+    with locked(out), Meter() as meter, worker_pools(str(work / "workers.log")):
+        existing = finished(out, fingerprint, overwrite)
+        if existing is None:
+            work.mkdir(exist_ok=True)
+            run = _new_run(plan, units, launcher, work, listener, meter)
+            for stage in range(len(plan.stages)):
+                _run_stage(run, stage)
+            entries = _run_pack(run)
+            facts = {
+                "seconds": round(meter.seconds, 3),
+                "cpu_seconds": round(meter.cpu_seconds, 3),
+                "peak_rss_bytes": meter.peak_rss_bytes,
+                "runner": launcher.runner,
+                "workers": launcher.workers,
+                "stages": run.phases,
+                "versions": code_versions(),
+            }
+            rows_in = sum(result["rows_in"] for result in run.results[0])
+            manifest = commit_dataset(plan, units, fingerprint, Path(run.tokenizer), entries, out, facts, rows_in)
+        if not recipe.output.keep_work:
+            shutil.rmtree(work, ignore_errors=True)
+    if existing is not None:
+        return Result(existing, out, unchanged=True)
     return Result(manifest, out, unchanged=False)
+
+
+def _new_run(
+    plan: Plan, units: list[Unit], launcher: Launcher, work: Path, listener: Listener | None, meter: Meter
+) -> Run:
+    nothing: list[str | None] = [None] * len(units)
+    fingerprints = [unit.fingerprint for unit in units]
+    return Run(
+        plan,
+        units,
+        launcher,
+        work,
+        listener,
+        meter,
+        fingerprints,
+        list(nothing),
+        list(nothing),
+        ledgers=[[] for _ in units],
+    )
+
+
+def _given_tokenizer(recipe: Recipe) -> str | None:
+    """The content of the tokenizer a recipe names: the same path may hold another one next time."""
+    spec = recipe.tokens.tokenizer
+    return Tokenizer.load(spec).fingerprint if isinstance(spec, str) else None
 
 
 def _run_stage(run: Run, stage: int) -> None:
@@ -156,8 +178,9 @@ def _run_stage(run: Run, stage: int) -> None:
     with run.phase("tokenize" if last and stage else f"stage {stage + 1}", [f.marker for f in files]):
         pending = [task for task, f in zip(tasks, files, strict=True) if not f.marker.exists()]
         run.launcher.map(f"Stage{stage}", run_stage, pending)
-    counts = [_finished(f) for f in files]
-    check_errors(counts, run.plan.recipe.max_error_ratio)
+    results = [_finished(f) for f in files]
+    check_stage(run.results[-1] if run.results else None, results, run.plan.recipe.max_error_ratio)
+    run.results.append(results)
     run.previous = [str(f.folder) for f in files]
     for ledgers, f in zip(run.ledgers, files, strict=True):
         ledgers.append(str(f.ledger))
@@ -232,20 +255,3 @@ def _finished(files: UnitFiles) -> dict[str, Any]:
 
 def _inputs_digest(run: Run) -> str:
     return digest({"units": run.fingerprints, "drops": [d and sha256_file(d) for d in run.drops]})
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One run at a time in an output folder; the lock dies with its process."""
-    handle = os.open(path, os.O_CREAT | os.O_RDWR)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(handle)
-        raise SluiceError(
-            f"another sluice run is writing to {path.parent.parent}; wait for it, or choose another --out"
-        ) from error
-    try:
-        yield
-    finally:
-        os.close(handle)

@@ -13,8 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.ledger import score_fields
-from schemas.reject import REJECT_COLUMNS
+from schemas.reject import REJECT_COLUMNS, REJECT_FIELDS
 from schemas.sample import SAMPLE
 from transforms.base import Explode, Outcome, Transform, Verdicts, append_columns, append_fields, partition
 from transforms.signals import compute_signals, signal_field
@@ -23,6 +22,10 @@ from transforms.signals import compute_signals, signal_field
 ERROR = "error"
 _ORDER = pa.field("sluice.order", pa.int64())
 _GUARD = pa.field("sluice.guard", pa.int64())
+
+
+class LostRowsError(AssertionError):
+    """Rows in are not kept + rejected: a defect of ours, never of the input."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,8 @@ class Judged:
 
     kept: pa.RecordBatch
     rejected: list[tuple[str, pa.RecordBatch]] = field(default_factory=list)
+    #: by step label: rows the step judged, and those of them that made it raise
+    seen: dict[str, int] = field(default_factory=dict)
     errors: dict[str, int] = field(default_factory=dict)
 
 
@@ -89,6 +94,7 @@ def run_steps(steps: Sequence[Step], batch: pa.RecordBatch, *, score_rejected: b
     keeps its first verdict and gains the later steps' columns."""
     judged = Judged(batch)
     for step, columns in zip(steps, signal_plan(steps), strict=True):
+        judged.seen[step.label] = judged.kept.num_rows
         outcome, errors = _guarded(step, compute_signals(judged.kept, columns))
         if score_rejected:
             judged.rejected = [(label, _score(step, columns, rows)) for label, rows in judged.rejected]
@@ -101,7 +107,7 @@ def run_steps(steps: Sequence[Step], batch: pa.RecordBatch, *, score_rejected: b
 
 
 def _score(step: Step, columns: list[str], rows: pa.RecordBatch) -> pa.RecordBatch:
-    """Rejected rows with the columns a later step adds; its verdicts and its edits of the text do not count."""
+    """Rejected rows as a later step leaves them: with its columns, its edits and its verdict forgotten."""
     if rows.column("reject.part").null_count < rows.num_rows or isinstance(step.transform, Explode):
         return rows
     inputs = rows.select([name for name in rows.schema.names if name not in REJECT_COLUMNS])
@@ -109,11 +115,8 @@ def _score(step: Step, columns: list[str], rows: pa.RecordBatch) -> pa.RecordBat
     outcome, _ = _guarded(step, compute_signals(inputs, columns))
     whole = outcome.rejected.filter(outcome.rejected.column("reject.part").is_null())
     sides = [outcome.kept, whole.select(outcome.kept.schema.names)]
-    scored = one_batch(pa.Table.from_batches(sides).sort_by(_ORDER.name))
-    fresh = [f for f in score_fields(scored.schema) if f.name != _ORDER.name and f.name not in rows.schema.names]
-    merged = append_columns(rows, [(f, scored.column(f.name)) for f in fresh])
-    order = [name for name in merged.schema.names if name not in REJECT_COLUMNS] + list(REJECT_COLUMNS)
-    return merged.select(order)
+    scored = one_batch(pa.Table.from_batches(sides).sort_by(_ORDER.name).drop_columns([_ORDER.name]))
+    return append_columns(scored, [(field, rows.column(field.name)) for field in REJECT_FIELDS])
 
 
 def _guarded(step: Step, batch: pa.RecordBatch) -> tuple[Outcome, int]:
@@ -155,7 +158,7 @@ def apply_isolated(step: Step, batch: pa.RecordBatch) -> tuple[Outcome, int]:
     if not isinstance(step.transform, Explode):
         whole = outcome.rejected.column("reject.part").null_count
         if outcome.kept.num_rows + whole != batch.num_rows:
-            raise AssertionError(
+            raise LostRowsError(
                 f"{step.label} lost rows: {batch.num_rows} in, {outcome.kept.num_rows} kept, {whole} rejected"
             )
     return outcome, 0

@@ -3,7 +3,6 @@ runner, so every runner gives the same ones and a crash loses only what was unde
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +16,10 @@ from pipeline.dedup.task import DedupTask
 from pipeline.pool import PooledMap
 from pipeline.runners import is_local, pipeline_arguments
 from schemas.errors import SluiceError
+
+#: elements of a job at most: an element costs the local runner milliseconds and kilobytes, so that with very many
+#: units each element holds several
+MAX_ELEMENTS = 4096
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,12 @@ class Launcher:
         if not tasks:
             return
 
+        size = -(-len(tasks) // MAX_ELEMENTS)
+        chunks = [list(tasks[at : at + size]) for at in range(0, len(tasks), size)]
+
         def build(root: beam.Pipeline) -> None:
-            spread = root | "Tasks" >> beam.Create(list(tasks)) | "Spread" >> beam.Reshuffle()
-            pooled = PooledMap(function, min(self.pool, len(tasks)))
+            spread = root | "Tasks" >> beam.Create(chunks) | "Spread" >> beam.Reshuffle()
+            pooled = PooledMap(Each(function), self.pool if len(chunks) > 1 else 1)
             _ = spread | name >> beam.ParDo(pooled) | "Done" >> beam.Map(_nothing)
 
         self._run(build)
@@ -50,8 +56,6 @@ class Launcher:
 
     def _run(self, build: Callable[[beam.Pipeline], Any]) -> None:
         runner, options = pipeline_arguments(self.runner, self.flags)
-        for noisy in ("apache_beam", "root"):
-            logging.getLogger(noisy).setLevel(logging.ERROR)
         pipeline_ = beam.Pipeline(runner=runner, options=options)
         build(pipeline_)
         try:
@@ -61,6 +65,17 @@ class Launcher:
             raise _ours(error) from error
         if state not in (None, PipelineState.DONE):
             raise SluiceError(f"the {self.runner} runner ended the job in state {state}; its log says why")
+
+
+class Each:
+    """Calls a function on every task of a chunk; picklable, and a chunk is known by its tasks."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+
+    def __call__(self, tasks: list[Any]) -> None:
+        for task in tasks:
+            self._function(task)
 
 
 def _nothing(_: Any) -> None:

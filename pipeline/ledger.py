@@ -27,8 +27,9 @@ def rejected_rows(label: str, batch: pa.RecordBatch, schema: pa.Schema) -> pa.Re
     parts = batch.column("reject.part")
     found = modality(batch)
     for row in np.flatnonzero(parts.is_valid().to_numpy(zero_copy_only=False)):
-        index = parts[row].as_py()
-        found[row] = next(m["kind"].as_py() for m in batch.column("media")[row] if m["index"].as_py() == index)
+        held = batch.column("media")[row].as_py()
+        # a part that a source could not read is not there: the row's own modality has to do
+        found[row] = next((part["kind"] for part in held if part["index"] == parts[row].as_py()), found[row])
     columns = {
         "part": parts,
         "modality": pa.array(found, pa.string()),
@@ -39,6 +40,15 @@ def rejected_rows(label: str, batch: pa.RecordBatch, schema: pa.Schema) -> pa.Re
         "match_id": batch.column("reject.match_id"),
     }
     return _assemble(batch, columns, schema)
+
+
+def fitted(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """Ledger rows of an earlier plan in this one's schema: a reused stage may not know the scores of later steps."""
+    arrays = []
+    for field in schema:
+        at = batch.schema.get_field_index(field.name)
+        arrays.append(batch.column(at).cast(field.type) if at >= 0 else pa.nulls(batch.num_rows, field.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _assemble(batch: pa.RecordBatch, columns: dict[str, pa.Array], schema: pa.Schema) -> pa.RecordBatch:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipeline.ledger import kept_rows
+from pipeline.ledger import fitted, kept_rows
 from pipeline.storage import committed, map_arrow, sha256_file, write_arrow, write_bytes
 from schemas.manifest import LedgerEntry, ShardEntry
 from schemas.shard import shard_schema
@@ -35,6 +35,9 @@ class PackTask:
     sequence_length: int
     shard_tokens: int
     pad_id: int
+
+    def __str__(self) -> str:
+        return f"shard group {self.number}"
 
     @property
     def marker(self) -> Path:
@@ -152,7 +155,7 @@ def _write_ledger(task: PackTask, batches: list[pa.RecordBatch]) -> LedgerEntry:
     with committed(path) as temporary, pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
         for rejected in task.ledgers:
             for batch in map_arrow(rejected):
-                writer.write_batch(batch)
+                writer.write_batch(fitted(batch, schema))
                 rows += batch.num_rows
         for batch in batches:
             writer.write_batch(kept_rows(batch, schema))

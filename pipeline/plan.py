@@ -8,8 +8,10 @@ tokenizer needs every kept row, so it ends one too. Each stage is one pass over 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,12 +19,15 @@ import pyarrow as pa
 from pipeline.engine import Step, steps_schema
 from pipeline.sources import registry as source_registry
 from pipeline.sources.base import Source
+from pipeline.storage import sha256_file
 from schemas.errors import RecipeError, SluiceError
 from schemas.ledger import ledger_schema, score_fields
 from schemas.recipe import Recipe, TokenizerSpec
 from schemas.sample import SAMPLE
+from transforms.base import Transform
 from transforms.dedup.base import Dedup
 from transforms.registry import build
+from transforms.signals import resolve
 
 #: stands for the tokenizer a run has not trained or copied yet
 TOKENIZER_PENDING = "pending"
@@ -58,6 +63,9 @@ def compile_plan(recipe: Recipe, tokenizer: str = TOKENIZER_PENDING) -> Plan:
         label = f"{number}:{spec.use}"
         made = build(spec.use, dict(spec.params))
         if isinstance(made, Dedup):
+            if groups[-1][1] and groups[-1][1][-1][1].of_parts:
+                groups.append(([], []))
+                specs.append([])
             if spec.when is not None:
                 raise RecipeError(
                     f"recipe {recipe.name!r}, {label}: a global step compares all rows; it takes no `when`"
@@ -68,7 +76,7 @@ def compile_plan(recipe: Recipe, tokenizer: str = TOKENIZER_PENDING) -> Plan:
                 groups.append(([], []))
                 specs.append([])
             groups[-1][0].append(Step(label, made, spec.when.modalities() if spec.when else None))
-        specs[-1].append(spec.model_dump(by_alias=True, mode="json") | {"version": made.version})
+        specs[-1].append(spec.model_dump(by_alias=True, mode="json") | _made_of(made))
     if groups[-1][1] or isinstance(recipe.tokens.tokenizer, TokenizerSpec):
         groups.append(([], []))
         specs.append([])
@@ -86,6 +94,32 @@ def compile_plan(recipe: Recipe, tokenizer: str = TOKENIZER_PENDING) -> Plan:
             raise RecipeError(f"recipe {recipe.name!r}: {error}") from error
         stages.append(StagePlan(tuple(steps), tuple(dedups), into, schema))
     return Plan(recipe, sources, tuple(stages), ledger_schema(score_fields(schema)), tuple(map(tuple, specs)))
+
+
+def _made_of(made: Transform | Dedup) -> dict[str, Any]:
+    """What shapes a step's output beside its parameters: versions, and the content of the files it reads."""
+    about: dict[str, Any] = {"version": made.version}
+    if isinstance(made, Transform):
+        about["signals"] = {column: resolve(column)[0].version for column in made.signals()}
+    about["files"] = {path: sha256_file(path) for path in sorted(set(_files_named(made.params.model_dump())))}
+    return about
+
+
+def _files_named(value: Any) -> Iterator[str]:
+    """Every local file named in a step's parameters (models, word lists, benchmarks), and those in a named folder: a
+    change of their content is a change of the recipe, whatever the transform does with them."""
+    if isinstance(value, dict):
+        for inner in value.values():
+            yield from _files_named(inner)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for inner in value:
+            yield from _files_named(inner)
+    elif isinstance(value, (str, Path)) and value and len(str(value)) < 4096:
+        path = Path(value)
+        if path.is_file():
+            yield str(path)
+        elif path.is_dir():
+            yield from (str(inner) for inner in path.iterdir() if inner.is_file())
 
 
 def _encode_step(recipe: Recipe, tokenizer: str) -> Step:

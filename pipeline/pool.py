@@ -93,7 +93,14 @@ class PooledMap(beam.DoFn):
                 yield future.result()
             except BrokenProcessPool as error:
                 close_pools()
+                under_way = "; ".join(_named(e) for e in [element, *self._pending.values()])
                 raise SluiceError(
-                    f"a worker process died while it worked on {element!r:.300}; native code crashed or memory ran "
-                    "out. Finished units are kept: run the same command again, with fewer --workers if memory is short"
+                    f"a worker process died; native code crashed, or memory ran out. Under way were: {under_way}. "
+                    "Finished units are kept: run the same command again, with fewer --workers if memory is short"
                 ) from error
+
+
+def _named(element: Any) -> str:
+    """A task in a person's words; a chunk by its first."""
+    first = element[0] if isinstance(element, list) and element else element
+    return f"{first!s:.200}"

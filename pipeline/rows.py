@@ -12,7 +12,7 @@ import pyarrow as pa
 from pipeline.storage import map_arrow
 from pipeline.workdir import read_drops
 from schemas.reject import REJECT_FIELDS, rejected_schema
-from transforms.parts import remove_parts
+from transforms.parts import part_rows, remove_parts
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +40,27 @@ def survivors(kept: str | Path, drops: str | None) -> Iterator[Survivors]:
 def _apply(batch: pa.RecordBatch, rows: np.ndarray, drops: pa.Table) -> Survivors:
     at = drops.column("row").to_numpy().astype(np.int64) - rows[0]
     parts = drops.column("part").to_numpy()
+    media = batch.column("media")
+    parent = np.repeat(np.arange(batch.num_rows), media.value_lengths().to_numpy(zero_copy_only=False))
+    index = media.flatten().field("index").to_numpy(zero_copy_only=False)
+    place = {pair: k for k, pair in enumerate(zip(parent.tolist(), index.tolist(), strict=True))}
+    flat = np.asarray([place.get(pair, -1) for pair in zip(at.tolist(), parts.tolist(), strict=True)], np.int64)
     labels = np.asarray(drops.column("label").to_pylist())
     rejected = []
     for label in dict.fromkeys(labels.tolist()):
-        chosen = np.flatnonzero(labels == label)
-        taken = batch.take(pa.array(at[chosen]))
-        which = pa.array(parts[chosen], pa.int32(), mask=parts[chosen] < 0)
-        pick = drops.take(pa.array(chosen)).combine_chunks()
-        why = [pick.column(name).combine_chunks() for name in ("reason", "detail", "match_id")]
-        columns = [*taken.columns, *(c.cast(f.type) for c, f in zip([which, *why], REJECT_FIELDS, strict=True))]
-        rejected.append((label, pa.RecordBatch.from_arrays(columns, schema=rejected_schema(batch.schema))))
-    removed = set(zip(at[parts >= 0].tolist(), parts[parts >= 0].tolist(), strict=True))
-    if removed:
-        media = batch.column("media")
-        index = media.flatten().field("index").to_numpy(zero_copy_only=False)
-        parent = np.repeat(np.arange(batch.num_rows), media.value_lengths().to_numpy(zero_copy_only=False))
-        flat = [k for k, pair in enumerate(zip(parent.tolist(), index.tolist(), strict=True)) if pair in removed]
-        batch = remove_parts(batch, np.asarray(flat, np.int64))
+        for of_parts in (False, True):
+            chosen = np.flatnonzero((labels == label) & ((parts >= 0) == of_parts))
+            if len(chosen):
+                taken = part_rows(batch, at[chosen], flat[chosen]) if of_parts else batch.take(pa.array(at[chosen]))
+                rejected.append((label, _with_reasons(taken, drops.take(pa.array(chosen)), of_parts)))
     keep = np.ones(batch.num_rows, bool)
     keep[at[parts < 0]] = False
-    return Survivors(batch.filter(pa.array(keep)), rows[keep], rejected)
+    survived = remove_parts(batch, flat[parts >= 0]) if (parts >= 0).any() else batch
+    return Survivors(survived.filter(pa.array(keep)), rows[keep], rejected)
+
+
+def _with_reasons(taken: pa.RecordBatch, drops: pa.Table, of_parts: bool) -> pa.RecordBatch:
+    part = drops.column("part").combine_chunks() if of_parts else pa.nulls(taken.num_rows, pa.int32())
+    why = [part, *(drops.column(name).combine_chunks() for name in ("reason", "detail", "match_id"))]
+    columns = [*taken.columns, *(c.cast(f.type) for c, f in zip(why, REJECT_FIELDS, strict=True))]
+    return pa.RecordBatch.from_arrays(columns, schema=rejected_schema(taken.schema))

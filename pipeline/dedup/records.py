@@ -16,7 +16,7 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
     return pa.schema([pa.field(name, dtype, nullable=False) for name, dtype in columns.items()])
 
 
-#: one key of one node
+#: one key of one node; in a unit's key file `node` is the row alone, because the unit's number may change between runs
 KEYS = _schema(band=pa.uint16(), hi=pa.uint64(), lo=pa.uint64(), rank=pa.uint64(), node=pa.uint64(), part=pa.int32())
 
 #: two nodes, `a` before `b` in keep order; `similarity` 1 when equal keys are proof, NaN until it is verified
@@ -34,9 +34,9 @@ UNIT_SHIFT = np.uint64(32)
 ROW_MASK = np.uint64(0xFFFFFFFF)
 
 
-def key_batch(keys: Keys, unit: int, first_row: int) -> pa.RecordBatch:
-    """A batch's keys with the rows' global addresses; `first_row` is the batch's place in the unit's kept file."""
-    node = (np.uint64(unit) << UNIT_SHIFT) | (keys.row.astype(np.uint64) + np.uint64(first_row))
+def key_batch(keys: Keys, first_row: int) -> pa.RecordBatch:
+    """A batch's keys with the rows' numbers in the unit; `first_row` is the batch's place in the unit's kept file."""
+    node = keys.row.astype(np.uint64) + np.uint64(first_row)
     hi, lo = np.ascontiguousarray(keys.key[:, 0]), np.ascontiguousarray(keys.key[:, 1])
     return batch_of(KEYS, keys.band, hi, lo, keys.rank, node, keys.part)
 
@@ -51,6 +51,11 @@ def columns_of(batches: list[pa.RecordBatch], schema: pa.Schema) -> dict[str, np
     """The columns of several batches as numpy arrays, in one piece each."""
     table = pa.Table.from_batches(batches, schema=schema)
     return {name: table.column(name).to_numpy() for name in schema.names}
+
+
+def nodes_of(rows: np.ndarray, unit: int) -> np.ndarray:
+    """Nodes of a unit's rows."""
+    return (np.uint64(unit) << UNIT_SHIFT) | rows
 
 
 def unit_of(node: np.ndarray) -> np.ndarray:

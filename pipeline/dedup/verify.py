@@ -15,8 +15,8 @@ from pipeline.storage import map_arrow
 from transforms.dedup.base import Dedup
 from transforms.dedup.shingles import jaccard
 
-#: shingle sets kept in memory while a group of pairs is verified
-_CACHED_SETS = 20_000
+#: bytes of shingle sets kept in memory while a group of pairs is verified
+_CACHED_BYTES = 256 * 2**20
 
 
 class KeptTexts:
@@ -43,13 +43,16 @@ def verified(pairs: pa.RecordBatch, dedup: Dedup, texts: KeptTexts) -> pa.Record
     """The pairs whose exact similarity reaches the step's threshold, with that similarity."""
     columns = columns_of([pairs], PAIRS)
     cache: OrderedDict[int, np.ndarray] = OrderedDict()
+    held = 0
 
     def shingles(node: int) -> np.ndarray:
+        nonlocal held
         found = cache.get(node)
         if found is None:
             found = cache[node] = dedup.shingles(texts.get(node, "text"))
-            if len(cache) > _CACHED_SETS:
-                cache.popitem(last=False)
+            held += found.nbytes
+            while held > _CACHED_BYTES and len(cache) > 1:
+                held -= cache.popitem(last=False)[1].nbytes
         else:
             cache.move_to_end(node)
         return found

@@ -36,12 +36,16 @@ class Keys:
 
 
 class Dedup(ABC, Generic[P]):
-    """Base of the global steps. A key with a part removes that media part; one without removes the row."""
+    """Base of the global steps. A key with a part removes that media part; one without removes the row.
+
+    `of_parts` says that keys have parts: rows are other rows afterwards, so a global step that follows signs them anew.
+    """
 
     name: ClassVar[str]
     version: ClassVar[int]
     Params: ClassVar[type[Params]] = Params
     reasons: ClassVar[frozenset[str]] = frozenset({"duplicate"})
+    of_parts: ClassVar[bool] = False
 
     def __init__(self, params: P) -> None:
         self.params = params

@@ -86,6 +86,7 @@ class MediaExactDedup(Dedup[MediaExactDedupParams]):
     """
 
     Params = MediaExactDedupParams
+    of_parts = True
 
     def keys(self, batch: pa.RecordBatch) -> Keys:
         found = [Parts.of(batch, kind) for kind in sorted(set(self.params.kinds))]
