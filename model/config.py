@@ -121,7 +121,7 @@ class OptimizerConfig:
     """
 
     learning_rate: float = 2e-3
-    matrix_learning_rate: float = 0.02
+    matrix_learning_rate: float = 0.04
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
@@ -168,14 +168,14 @@ def nano(vocab_size: int, special: SpecialIds, image: ImageConfig) -> ModelConfi
     return ModelConfig(
         text=TextConfig(
             vocab_size=vocab_size,
-            hidden_size=192,
+            hidden_size=128,
             num_hidden_layers=4,
-            num_attention_heads=6,
+            num_attention_heads=4,
             num_key_value_heads=2,
             head_dim=32,
             num_experts=8,
             num_experts_per_tok=2,
-            moe_intermediate_size=192,
+            moe_intermediate_size=128,
             rope_theta=10_000.0,
             mrope_section=(6, 5, 5),
             router_aux_loss_coef=0.01,
@@ -186,7 +186,7 @@ def nano(vocab_size: int, special: SpecialIds, image: ImageConfig) -> ModelConfi
             hidden_size=128,
             num_heads=4,
             intermediate_size=384,
-            out_hidden_size=192,
+            out_hidden_size=128,
             num_position_embeddings=64,
             deepstack_visual_indexes=(0,),
         ),
@@ -196,7 +196,7 @@ def nano(vocab_size: int, special: SpecialIds, image: ImageConfig) -> ModelConfi
             encoder_attention_heads=4,
             encoder_ffn_dim=256,
             downsample_hidden_size=24,
-            output_dim=192,
+            output_dim=128,
         ),
         special=special,
         image=image,

@@ -1,8 +1,10 @@
-"""Muon for the hidden matrices, AdamW for embeddings, norms, biases and convolutions.
+"""Muon for the hidden matrices, AdamW for embeddings, the router, norms and biases.
 
 Muon (Jordan et al. 2024; scaling of Liu et al. 2025, "Muon is scalable for LLM training"): the momentum of a matrix
 is replaced by the nearest semi-orthogonal one, found by a quintic Newton-Schulz iteration. Experts are a stack of
-matrices and are treated one by one; a fused projection is one matrix.
+matrices and are treated one by one; a fused projection is one matrix, and so is a convolution with its kernel
+flattened. That matters for the patch embedding: neighbouring pixels are alike, and Adam, which moves every weight by
+the same amount, would move its answer to a flat patch by a thousand times as much.
 """
 
 from __future__ import annotations
@@ -33,10 +35,10 @@ def orthogonalise(x: Tensor) -> Tensor:
 
 
 def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
-    """Whether Muon applies: a matrix, or a stack of experts, between hidden states."""
-    if "embed" in name or "lm_head" in name or "conv2d" in name or ".gate.weight" in name:
+    """Whether Muon applies: a matrix or convolution, or a stack of experts, between hidden states."""
+    if "embed_tokens" in name or "pos_embed" in name or "lm_head" in name or ".gate.weight" in name:
         return False
-    return parameter.ndim == 2 or "experts." in name
+    return parameter.ndim >= 2
 
 
 class Optimizer:
@@ -82,11 +84,14 @@ class Optimizer:
     def _muon(self, name: str, p: Tensor, grad: Tensor, factor: float) -> None:
         momentum = self._state[f"{name}/momentum"]
         momentum.lerp_(grad, 1 - _MUON_MOMENTUM)
-        update = orthogonalise(grad.lerp(momentum, _MUON_MOMENTUM))
+        update = grad.lerp(momentum, _MUON_MOMENTUM)
+        matrices = update if "experts." in name else update.flatten(1)
+        update = orthogonalise(matrices)
         rate = self._config.matrix_learning_rate * factor
         p.mul_(1 - rate * self._config.weight_decay)
         # a matrix of any shape gets an update of the same root mean square
-        p.add_(update, alpha=-rate * max(1.0, p.shape[-2] / p.shape[-1]) ** 0.5)
+        tall = max(1.0, matrices.shape[-2] / matrices.shape[-1])
+        p.add_(update.view_as(p), alpha=-rate * tall**0.5)
 
     def _adam(self, name: str, p: Tensor, grad: Tensor, factor: float) -> None:
         first, second = self._config.betas
