@@ -94,7 +94,7 @@ def curate(recipe: Recipe, launcher: Launcher, *, overwrite: bool = False, liste
         }
     )
     work = out / WORK
-    with locked(out), Meter() as meter, worker_pools(str(work / "workers.log")):
+    with locked(out), Meter() as meter, worker_pools(str(work / "workers.log"), launcher.pool):
         existing = finished(out, fingerprint, overwrite)
         if existing is None:
             work.mkdir(exist_ok=True)

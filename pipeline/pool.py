@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import concurrent.futures as futures
 import multiprocessing
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
+from multiprocessing import forkserver
 from typing import Any
 
 import apache_beam as beam
@@ -31,9 +34,11 @@ _worker_log: list[str] = []
 
 
 @contextmanager
-def worker_pools(log: str) -> Iterator[None]:
+def worker_pools(log: str, workers: int) -> Iterator[None]:
     """Pools for the length of a run, their workers' standard error appended to the file `log`."""
     _worker_log[:] = [log]
+    if workers > 1:
+        _start_fork_server()
     try:
         yield
     finally:
@@ -46,10 +51,23 @@ def shared_pool(workers: int) -> futures.ProcessPoolExecutor:
     if workers not in _pools:
         # Beam runs threads, so a child forked from here could inherit a held lock: fork from a server without any
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(_PRELOAD)
         begin = partial(start_worker, *_worker_log)
         _pools[workers] = futures.ProcessPoolExecutor(workers, context, initializer=begin)
     return _pools[workers]
+
+
+def _start_fork_server() -> None:
+    """Starts the server workers are forked from, deaf to Ctrl-C from its first instruction: a terminal sends it to
+    every process, and one that is still importing would answer with a traceback."""
+    multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOAD)
+    if threading.current_thread() is not threading.main_thread():
+        forkserver.ensure_running()
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def close_pools() -> None:
