@@ -46,6 +46,7 @@ DEV = [
     "pytest-xdist>=3.6,<4",
     "ruff>=0.9,<1",
     "setuptools>=75",
+    "transformers>=5,<6",
     "types-PyYAML>=6",
     "wheel>=0.45",
 ]

@@ -193,7 +193,7 @@ def test_a_file_name_that_is_not_utf8_still_gets_a_label(tree):
 
 def test_every_source_is_found_by_name_and_reads_its_own_suffixes(tmp_path):
     catalog = registry.catalog()
-    assert list(catalog) == ["arrow", "jsonl", "parquet", "text", "webdataset"]
+    assert list(catalog) == ["arrow", "html", "jsonl", "parquet", "text", "warc", "webdataset", "wet"]
     for use, source in catalog.items():
         assert (source.name, source.version) == (use, 1)
         folder = tmp_path / use
