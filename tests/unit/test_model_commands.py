@@ -3,13 +3,16 @@
 import json
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 import typer
+import yaml
 from typer.testing import CliRunner
 
 from jobs.generate import generate
 from jobs.train import _Interrupt, caption_facts, train
+from model.config import PRESETS, TrainConfig, from_dict
 from schemas.errors import RecipeError, SluiceError
 from tests.model_data import mixed_rows, square, tone, write_dataset
 
@@ -103,3 +106,9 @@ def test_facts_of_a_scene_do_not_depend_on_its_phrasing():
     other = caption_facts("There is a large blue square below a small red circle on a white background.")
     assert one == other == ("column", "white", "small", "red", "circle", "large", "blue", "square")
     assert caption_facts("three birds") is None
+
+
+def test_the_published_recipe_is_valid():
+    path = Path(__file__).parents[2] / "recipes" / "train_nano.yaml"
+    config = from_dict(TrainConfig, yaml.safe_load(path.read_text()), path.name)
+    assert config.model in PRESETS and config.steps % config.checkpoint_every_steps == 0

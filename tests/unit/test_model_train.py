@@ -21,7 +21,7 @@ from model.net.weights import checkpoints, load_model, newest_checkpoint, save_m
 from model.train import checkpoint as checkpoint_module
 from model.train.evaluate import CaptionPair, held_out_loss, read_caption_pairs, score_captions
 from model.train.loop import Run
-from model.train.optim import Optimizer, orthogonalise
+from model.train.optim import Optimizer, is_hidden_matrix, orthogonalise
 from model.train.schedule import rate_factor
 from schemas.errors import SluiceError
 from tests.model_data import COLORS, image_document, mixed_rows, sequence_row, square, tiny, write_dataset
@@ -288,3 +288,13 @@ def test_weights_that_do_not_fit_say_so(tmp_path):
         load_model(tmp_path)
     with pytest.raises(SluiceError, match="holds no checkpoint"):
         newest_checkpoint(tmp_path)
+
+
+def test_muon_takes_hidden_matrices_experts_and_convolutions():
+    chosen = {n for n, p in build(tiny(), 0).named_parameters() if is_hidden_matrix(n, p)}
+    for name in ("visual.patch_embed.proj", "audio_tower.conv2d1", "language_model.layers.0.self_attn.q_proj"):
+        assert f"model.{name}.weight" in chosen
+    assert "model.language_model.layers.0.mlp.experts.down_proj" in chosen
+    for name in ("language_model.embed_tokens", "visual.pos_embed", "language_model.layers.0.mlp.gate"):
+        assert f"model.{name}.weight" not in chosen
+    assert not {n for n in chosen if "norm" in n or "bias" in n or "lm_head" in n}
