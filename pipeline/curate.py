@@ -28,6 +28,7 @@ from pipeline.storage import sha256_file, write_bytes
 from pipeline.tokenizer import prepare_tokenizer
 from pipeline.units import Unit, code_versions, plan_units
 from pipeline.workdir import WORK, UnitFiles, carry_drops, unit_files
+from schemas.control_tokens import END_OF_TEXT
 from schemas.manifest import Manifest
 from schemas.recipe import Recipe, TokenizerSpec
 from transforms.tokens.tokenizer import Tokenizer
@@ -225,7 +226,7 @@ def _run_pack(run: Run) -> list[dict[str, Any]]:
     files = [UnitFiles(Path(folder or "")) for folder in run.previous]
     tokens = [_finished(f)["tokens"] for f in files]
     recipe = run.plan.recipe
-    pad_id = Tokenizer.load(run.tokenizer).special_ids["<|endoftext|>"]
+    pad_id = Tokenizer.load(run.tokenizer).special_ids[END_OF_TEXT]
     tasks = []
     for number, units in enumerate(pack_groups(tokens, recipe.output.shard_tokens)):
         made_from = [[run.fingerprints[u] for u in units], recipe.output.shard_tokens, run.plan.ledger.names]

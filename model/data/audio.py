@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import io
+from collections.abc import Iterator
 
 import numpy as np
 import soundfile
@@ -17,6 +18,7 @@ from schemas.errors import SluiceError
 
 SAMPLE_RATE_HZ = 16_000
 FFT, HOP, BINS = 400, 160, 128
+_BLOCK_FRAMES = 1 << 16
 
 
 def _hertz_to_mel(hertz: np.ndarray) -> np.ndarray:
@@ -40,10 +42,26 @@ def mel_filters() -> torch.Tensor:
     return torch.from_numpy(filters.astype(np.float32))
 
 
+class _Stream(soundfile.SoundFile):
+    """Audio read once from start to its real end, as curation measures it: a seekable SoundFile believes its header,
+    and a streamed FLAC does not know its length."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def _blocks(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    """[n, channels] blocks of a stream."""
+    while len(block := sound.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)):
+        yield block
+
+
 def decode_audio(data: bytes) -> np.ndarray:
     """Mono float32 samples at 16 kHz; raises SluiceError when the bytes are no audio or hold no sound."""
     try:
-        samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+        with _Stream(io.BytesIO(data)) as sound:
+            rate = sound.samplerate
+            samples = np.concatenate(list(_blocks(sound)) or [np.empty((0, sound.channels), np.float32)])
     except (soundfile.SoundFileError, RuntimeError, ValueError) as error:
         raise SluiceError(f"the audio cannot be decoded ({error})") from error
     mono = np.nan_to_num(samples.mean(axis=1))

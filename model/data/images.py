@@ -19,6 +19,17 @@ PATCH, MERGE, TEMPORAL = 16, 2, 2
 FACTOR = PATCH * MERGE
 MAX_ASPECT = 200
 
+_ORIENTATION_TAG = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
 
 def smart_resize(height: int, width: int, config: ImageConfig) -> tuple[int, int]:
     """The (height, width) an image is resized to: multiples of 32 whose product lies within the pixel bounds.
@@ -43,11 +54,24 @@ def open_image(data: bytes) -> Image.Image:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(data)) as image:
-                return image.convert("RGB")
+                image.load()
+                return upright(image).convert("RGB")
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise SluiceError(f"the image is too large to decode safely ({error})") from error
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
         raise SluiceError(f"the image cannot be decoded ({error})") from error
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """A loaded image as it is meant to be seen: curation measures, and counts placeholders, after EXIF orientation.
+
+    TIFFs are turned by Pillow while loading. An EXIF block that cannot be read turns nothing.
+    """
+    try:
+        turn = _TURNS.get(image.getexif().get(_ORIENTATION_TAG, 1))
+    except Exception:  # noqa: BLE001  whatever a broken EXIF block makes the parser raise
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def grid_for(image: Image.Image, config: ImageConfig) -> tuple[int, int, int]:

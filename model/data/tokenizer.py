@@ -15,6 +15,7 @@ from model.data.audio import HOP, decode_audio
 from model.data.collate import image_tokens
 from model.data.dataset import AudioPart, ImagePart, Sequence
 from model.data.images import grid_for, open_image
+from schemas.control_tokens import is_control
 from schemas.errors import SluiceError
 from schemas.shard import audio_tokens
 
@@ -27,7 +28,7 @@ class TextCodec:
         try:
             self._decoder = Tokenizer.from_str(definition)
             plain = json.loads(definition)
-            plain["added_tokens"] = [t for t in plain["added_tokens"] if not t["special"]]
+            plain["added_tokens"] = [t for t in plain["added_tokens"] if not is_control(t["content"], t["special"])]
             self._encoder = Tokenizer.from_str(json.dumps(plain, ensure_ascii=False))
         # the parser raises a bare Exception for malformed files
         except Exception as error:

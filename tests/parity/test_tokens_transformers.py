@@ -7,8 +7,8 @@ import random
 import numpy as np
 import pytest
 
+from schemas.control_tokens import FAMILY
 from transforms.tokens.media import image_grid, image_tokens, mel_frames, smart_resize
-from transforms.tokens.special import FAMILY
 from transforms.tokens.train import train_bpe
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed (a development extra)")

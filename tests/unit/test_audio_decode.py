@@ -61,7 +61,7 @@ def test_block_size_decides_nothing(block_values: int, monkeypatch: pytest.Monke
     noise = np.random.default_rng(3).normal(0, 0.2, (44_100 + 123, 2)) * np.linspace(0, 1, 44_223)[:, None] ** 4
     data = wav_file(pcm(noise), 44_100)
     whole = probe(data)
-    monkeypatch.setattr(module, "_BLOCK_VALUES", block_values)
+    monkeypatch.setattr(module, "BLOCK_VALUES", block_values)
     assert probe(data) == pytest.approx(whole)
     assert 0 < whole["audio.silence_ratio"] < 1
 

@@ -18,11 +18,11 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.control_tokens import FAMILY, QWEN, is_control
 from schemas.errors import SluiceError
 from transforms.tokens import engine as engines
 from transforms.tokens.engine import choose, disagreement
 from transforms.tokens.ranks import BYTE_CHARS
-from transforms.tokens.special import FAMILY, QWEN, is_control
 from transforms.tokens.tokenizer import Tokenizer
 from transforms.tokens.train import train_bpe
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schemas.control_tokens import FAMILY
 from schemas.errors import SluiceError
 from schemas.sample import SENTINEL
 from transforms.tokens.ranks import BYTE_CHARS
-from transforms.tokens.special import FAMILY
 from transforms.tokens.train import train_bpe
 
 #: many words of equal counts, so that what to join next is nearly always a tie

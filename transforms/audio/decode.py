@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
@@ -11,6 +10,7 @@ from pydantic import Field
 
 from transforms.audio.containers import missing_bytes
 from transforms.audio.levels import FRAME_S, Levels
+from transforms.audio.stream import BLOCK_VALUES, CREDIBLE_RATE_HZ, Stream
 from transforms.base import PartParams
 from transforms.media import sniff_mime
 from transforms.probe import Fault, PartProbe
@@ -30,11 +30,7 @@ _FORMATS: dict[str, Format] = {
 
 _UNKNOWN_SAMPLES = 2**62  # a FLAC stream that does not state its length reads as SF_COUNT_MAX, just above
 
-#: Rates outside of this are damaged or malicious headers: telephony starts at 8 kHz, studios end at 384 kHz.
-_CREDIBLE_RATE_HZ = (1_000, 768_000)
-
 _UNSUPPORTED = (4, 18)  # libsndfile's SF_ERR_UNSUPPORTED_ENCODING and SFE_UNIMPLEMENTED
-_BLOCK_VALUES = 1 << 18  # samples x channels decoded at a time: 1 MB as float32
 
 
 class DecodeParams(PartParams):
@@ -114,12 +110,12 @@ class Decode(PartProbe[DecodeParams]):
 
     def _decode(self, data: bytes, audio_format: Format) -> tuple[Any, ...] | Fault:
         limits = self.params
-        with _Stream(_Bytes(data)) as sound:
+        with Stream(data) as sound:
             rate, channels = sound.samplerate, sound.channels
-            if not _CREDIBLE_RATE_HZ[0] <= rate <= _CREDIBLE_RATE_HZ[1]:
+            if not CREDIBLE_RATE_HZ[0] <= rate <= CREDIBLE_RATE_HZ[1]:
                 return Fault("corrupt", f"the header claims a sample rate of {rate} Hz")
             frame_samples = max(1, round(rate * FRAME_S))
-            block_samples = frame_samples * max(1, _BLOCK_VALUES // (frame_samples * channels))
+            block_samples = frame_samples * max(1, BLOCK_VALUES // (frame_samples * channels))
             levels = Levels(frame_samples, limits.silence_below_dbfs)
             decoded = 0
             while len(block := sound.read(block_samples, dtype="float32", always_2d=True)):
@@ -144,27 +140,3 @@ class Decode(PartProbe[DecodeParams]):
             levels.silence_ratio,
             levels.clipped_ratio,
         )
-
-
-class _Stream(soundfile.SoundFile):
-    """A file read once from start to end.
-
-    A seekable SoundFile never reads beyond the length its header states, and seeks after every block, which fails
-    on streams that do not know their length.
-    """
-
-    def seekable(self) -> bool:
-        return False
-
-
-class _Bytes(io.BytesIO):
-    """Bytes to decode. A seek to nowhere, which damaged headers ask for, leaves the position where it is.
-
-    libsndfile sees that and reports an error; an exception could not pass through its callback, and would be printed.
-    """
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        try:
-            return super().seek(offset, whence)
-        except (ValueError, OverflowError):
-            return self.tell()

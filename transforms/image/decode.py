@@ -12,6 +12,7 @@ from PIL import Image
 from pydantic import Field
 
 from transforms.base import PartParams
+from transforms.image.orientation import lies_sideways
 from transforms.media import sniff_mime
 from transforms.probe import Fault, PartProbe
 from transforms.registry import register
@@ -38,9 +39,6 @@ _PILLOW_MAX_PIXELS = 89_478_485
 
 #: Pillow's messages name Python objects; where one lies in memory would make the ledger differ from run to run.
 _MEMORY_ADDRESS = re.compile(r" at 0x[0-9A-Fa-f]+")
-
-_ORIENTATION_TAG = 0x0112  # Exif 2.32, §4.6.4: 5 to 8 lie on their side
-_SIDEWAYS = (5, 6, 7, 8)
 
 
 class DecodeParams(PartParams):
@@ -137,7 +135,7 @@ class Decode(PartProbe[DecodeParams]):
                 image.draft(None, (1, 1))
             image.load()
             # Asked after loading: Pillow turns a TIFF by itself, and then drops the tag.
-            if _orientation(image) in _SIDEWAYS:
+            if lies_sideways(image):
                 width, height = height, width
             frames = 1
             # The further pictures of an MPO (depth maps, previews of the phone that took it) are not frames.
@@ -163,11 +161,3 @@ def _has_frame(image: Image.Image, frame: int) -> bool:
     except EOFError:
         return False
     return True
-
-
-def _orientation(image: Image.Image) -> int:
-    # A broken EXIF block spoils no pixel: loaders ignore it, and the image counts as upright.
-    try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # noqa: BLE001 - the EXIF parser raises as variously as the decoders do
-        return 1

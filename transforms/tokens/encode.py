@@ -11,15 +11,7 @@ import pyarrow.compute as pc
 from PIL import Image
 from pydantic import Field, model_validator
 
-from schemas.recipe import ImageTokens
-from schemas.reject import REJECT_COLUMNS, REJECT_FIELDS
-from schemas.sample import SENTINEL, part_field
-from transforms.base import Outcome, Params, Transform, Verdicts, append_columns, append_fields, partition
-from transforms.parts import Parts, drop_parts
-from transforms.probe import Fault
-from transforms.registry import register
-from transforms.tokens.sizes import AudioTokens, PartSizes, Size
-from transforms.tokens.special import (
+from schemas.control_tokens import (
     AUDIO_END,
     AUDIO_PAD,
     AUDIO_START,
@@ -28,6 +20,14 @@ from transforms.tokens.special import (
     VISION_END,
     VISION_START,
 )
+from schemas.recipe import ImageTokens
+from schemas.reject import REJECT_COLUMNS, REJECT_FIELDS
+from schemas.sample import SENTINEL, part_field
+from transforms.base import Outcome, Params, Transform, Verdicts, append_columns, append_fields, partition
+from transforms.parts import Parts, drop_parts
+from transforms.probe import Fault
+from transforms.registry import register
+from transforms.tokens.sizes import AudioTokens, PartSizes, Size
 from transforms.tokens.tokenizer import Tokenizer
 
 #: Where a part's placeholders are. `offset`: of the first one in the row's `tokens.input_ids`; `length`: how many;

@@ -7,14 +7,13 @@ import io
 import soundfile
 from PIL import Image, UnidentifiedImageError
 
+from transforms.audio.stream import BLOCK_VALUES, CREDIBLE_RATE_HZ, Stream
+from transforms.image.orientation import lies_sideways
+
 _FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF", "JPEG2000", "PPM")
 #: Pillow's own bomb limit, above which it refuses (twice PIL.Image.MAX_IMAGE_PIXELS)
 _MAX_PIXELS = 178_956_970
-_ORIENTATION_TAG = 0x0112  # Exif 2.32, §4.6.4: 5 to 8 lie on their side
 _TURNED_BY_PILLOW = ("TIFF", "AVIF")
-#: Rates outside of this are damaged or malicious headers: telephony starts at 8 kHz, studios end at 384 kHz.
-_CREDIBLE_RATE_HZ = (1_000, 768_000)
-_BLOCK_VALUES = 1 << 18  # samples x channels decoded at a time: 1 MB as float32
 
 
 def image_size(data: bytes) -> tuple[int, int]:
@@ -22,7 +21,7 @@ def image_size(data: bytes) -> tuple[int, int]:
     try:
         with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             width, height = image.size
-            sideways = image.format not in _TURNED_BY_PILLOW and _orientation(image) in (5, 6, 7, 8)
+            sideways = image.format not in _TURNED_BY_PILLOW and lies_sideways(image)
     except UnidentifiedImageError as error:
         # Its message holds an address in memory, another one each time.
         raise ValueError(f"no image of a known format, starts with {data[:12]!r}") from error
@@ -40,12 +39,12 @@ def audio_length(data: bytes, max_duration_s: float) -> tuple[int, int]:
     Headers are not believed: some count no samples, others too many. Counting stops soon after `max_duration_s`.
     """
     try:
-        with _Stream(io.BytesIO(data)) as sound:
+        with Stream(data) as sound:
             rate = sound.samplerate
-            if not _CREDIBLE_RATE_HZ[0] <= rate <= _CREDIBLE_RATE_HZ[1]:
+            if not CREDIBLE_RATE_HZ[0] <= rate <= CREDIBLE_RATE_HZ[1]:
                 raise ValueError(f"the header claims a sample rate of {rate} Hz")
             limit = max_duration_s * rate
-            block = max(1, _BLOCK_VALUES // sound.channels)
+            block = max(1, BLOCK_VALUES // sound.channels)
             count = 0
             while count <= limit:
                 read = len(sound.read(block, dtype="float32", always_2d=True))
@@ -55,19 +54,3 @@ def audio_length(data: bytes, max_duration_s: float) -> tuple[int, int]:
     except soundfile.LibsndfileError as error:
         raise ValueError(error.error_string) from error
     return count, rate
-
-
-def _orientation(image: Image.Image) -> int:
-    # A broken EXIF block spoils no pixel: loaders ignore it, and the image counts as upright.
-    try:
-        return int(image.getexif().get(_ORIENTATION_TAG, 1))
-    except Exception:  # noqa: BLE001 - the EXIF parser raises as variously as the decoders do
-        return 1
-
-
-class _Stream(soundfile.SoundFile):
-    """A file read once from start to end: a seekable SoundFile stops at the length its header states, and seeks after
-    every block, which fails on streams that do not know their length."""
-
-    def seekable(self) -> bool:
-        return False

@@ -12,10 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from schemas.control_tokens import END_OF_TEXT, FAMILY, QWEN, QWEN_RANKS, is_control
 from schemas.errors import SluiceError
 from transforms.tokens.engine import Engine, choose
 from transforms.tokens.ranks import BYTE_CHARS, QWEN_PATTERN, bpe_model, byte_level, read_ranks, tokenizer_json
-from transforms.tokens.special import END_OF_TEXT, FAMILY, QWEN, QWEN_RANKS, is_control
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 

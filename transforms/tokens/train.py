@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
+from schemas.control_tokens import FAMILY
 from schemas.errors import SluiceError
 from schemas.sample import SENTINEL
 from transforms.tokens.ranks import QWEN_PATTERN, bpe_model, byte_level
-from transforms.tokens.special import FAMILY
 from transforms.tokens.tokenizer import Tokenizer
 
 _BYTES = 256
