@@ -44,7 +44,7 @@ class RunProgress(AbstractContextManager["RunProgress"]):
         if self._progress:
             if phase not in self._bars:
                 self._bars[phase] = self._progress.add_task(phase, total=total or 1)
-            self._progress.update(self._bars[phase], completed=done if total else int(bool(phase)), total=total or 1)
+            self._progress.update(self._bars[phase], completed=done if total else 1, total=total or 1)
             return
         now = time.monotonic()
         line = f"{phase}: {done}/{total}"

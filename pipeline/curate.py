@@ -11,6 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from pipeline.dedup.task import DedupTask
 from pipeline.graph import Launcher
 from pipeline.outputs import finished, locked
 from pipeline.pack import PackTask, pack_groups, run_pack
-from pipeline.plan import TOKENIZER_PENDING, Plan, compile_plan
+from pipeline.plan import TOKENIZER_PENDING, Plan, StageKey, compile_plan
 from pipeline.pool import worker_pools
 from pipeline.progress import Listener, Meter, Watch
 from pipeline.recipe import digest, recipe_hash
+from pipeline.specs import stage_specs
 from pipeline.stage import StageTask, check_stage, run_stage
 from pipeline.storage import sha256_file, write_bytes
 from pipeline.tokenizer import prepare_tokenizer
@@ -39,6 +41,7 @@ class Run:
     """A run under way. `fingerprints`, `previous` and `drops` are one entry a unit, by unit number."""
 
     plan: Plan
+    specs: list[list[dict[str, Any]]]
     units: list[Unit]
     launcher: Launcher
     work: Path
@@ -53,7 +56,11 @@ class Run:
     results: list[list[dict[str, Any]]] = field(default_factory=list)
     phases: list[dict[str, Any]] = field(default_factory=list)
 
-    @property
+    def key(self, stage: int) -> StageKey:
+        """What a worker makes the stage from."""
+        return StageKey(self.recipe_json, self.tokenizer, stage, digest(self.specs[stage]))
+
+    @cached_property
     def recipe_json(self) -> str:
         return self.plan.recipe.model_dump_json(by_alias=True)
 
@@ -85,12 +92,13 @@ def curate(recipe: Recipe, launcher: Launcher, *, overwrite: bool = False, liste
     out = Path(recipe.output.path).absolute()
     recipe = recipe.model_copy(update={"output": recipe.output.model_copy(update={"path": str(out)})})
     plan = compile_plan(recipe)
-    units = plan_units(plan)
+    specs = stage_specs(plan)
+    units = plan_units(plan, specs[0])
     fingerprint = digest(
         {
             "recipe": recipe_hash(recipe),
             "units": [unit.fingerprint for unit in units],
-            "specs": plan.specs,
+            "specs": specs,
             "tokenizer": _given_tokenizer(recipe),
         }
     )
@@ -99,7 +107,7 @@ def curate(recipe: Recipe, launcher: Launcher, *, overwrite: bool = False, liste
         existing = finished(out, fingerprint, overwrite)
         if existing is None:
             work.mkdir(exist_ok=True)
-            run = _new_run(plan, units, launcher, work, listener, meter)
+            run = _new_run(plan, specs, units, launcher, work, listener, meter)
             for stage in range(len(plan.stages)):
                 _run_stage(run, stage)
             entries = _run_pack(run)
@@ -122,12 +130,19 @@ def curate(recipe: Recipe, launcher: Launcher, *, overwrite: bool = False, liste
 
 
 def _new_run(
-    plan: Plan, units: list[Unit], launcher: Launcher, work: Path, listener: Listener | None, meter: Meter
+    plan: Plan,
+    specs: list[list[dict[str, Any]]],
+    units: list[Unit],
+    launcher: Launcher,
+    work: Path,
+    listener: Listener | None,
+    meter: Meter,
 ) -> Run:
     nothing: list[str | None] = [None] * len(units)
     fingerprints = [unit.fingerprint for unit in units]
     return Run(
         plan,
+        specs,
         units,
         launcher,
         work,
@@ -155,21 +170,20 @@ def _run_stage(run: Run, stage: int) -> None:
             kept = [(str(UnitFiles(Path(p)).kept), d) for p, d in zip(run.previous, run.drops, strict=True) if p]
             run.tokenizer = prepare_tokenizer(run.plan.recipe, kept, run.work, _inputs_digest(run))
     for unit in run.units:
-        made_from = {"before": run.fingerprints[unit.number], "stage": stage, "specs": run.plan.specs[stage]}
+        made_from = {"before": run.fingerprints[unit.number], "stage": stage, "specs": run.specs[stage]}
         if run.drops[unit.number] is not None:
             made_from["drops"] = sha256_file(run.drops[unit.number] or "")
         if last:
             made_from["tokenizer"] = Path(run.tokenizer).name
         if stage or last:
             run.fingerprints[unit.number] = digest(made_from)
+    key = run.key(stage)
     tasks = [
         StageTask(
-            run.recipe_json,
+            key,
             str(run.work),
-            stage,
             unit,
             run.fingerprints[unit.number],
-            run.tokenizer,
             run.previous[unit.number],
             run.drops[unit.number],
         )
@@ -201,9 +215,7 @@ def _run_dedup(run: Run, stage: int, label: str) -> None:
             folder.mkdir(parents=True, exist_ok=True)
             files = {u.number: UnitFiles(Path(run.previous[u.number] or "")) for u in run.units}
             task = DedupTask(
-                run.recipe_json,
-                run.tokenizer,
-                stage,
+                run.key(stage),
                 label,
                 {number: str(f.keys(label)) for number, f in files.items()},
                 {number: str(f.kept) for number, f in files.items()},

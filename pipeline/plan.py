@@ -8,26 +8,20 @@ tokenizer needs every kept row, so it ends one too. Each stage is one pass over 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from pipeline.engine import Step, steps_schema
 from pipeline.sources import registry as source_registry
 from pipeline.sources.base import Source
-from pipeline.storage import sha256_file
 from schemas.errors import RecipeError, SluiceError
 from schemas.ledger import ledger_schema, score_fields
 from schemas.recipe import Recipe, TokenizerSpec
 from schemas.sample import SAMPLE
-from transforms.base import Transform
 from transforms.dedup.base import Dedup
 from transforms.registry import build
-from transforms.signals import resolve
 
 #: stands for the tokenizer a run has not trained or copied yet
 TOKENIZER_PENDING = "pending"
@@ -39,7 +33,6 @@ class StagePlan:
 
     steps: tuple[Step, ...]
     dedups: tuple[tuple[str, Dedup], ...]
-    input_schema: pa.Schema
     schema: pa.Schema  # of the kept rows
 
 
@@ -51,21 +44,18 @@ class Plan:
     sources: tuple[tuple[str, Source], ...]  # (ledger label, source)
     stages: tuple[StagePlan, ...]
     ledger: pa.Schema
-    specs: tuple[tuple[dict[str, Any], ...], ...] = field(default=())  # a stage's steps, for fingerprints
 
 
 def compile_plan(recipe: Recipe, tokenizer: str = TOKENIZER_PENDING) -> Plan:
     """Compiles a resolved recipe, walking the schema through every step; raises RecipeError where one cannot run."""
     sources = tuple((f"input:{spec.use}", source_registry.build(spec.use, dict(spec.params))) for spec in recipe.inputs)
     groups: list[tuple[list[Step], list[tuple[str, Dedup]]]] = [([], [])]
-    specs: list[list[dict[str, Any]]] = [[]]
     for number, spec in enumerate(recipe.steps, start=1):
         label = f"{number}:{spec.use}"
         made = build(spec.use, dict(spec.params))
         if isinstance(made, Dedup):
             if groups[-1][1] and groups[-1][1][-1][1].of_parts:
                 groups.append(([], []))
-                specs.append([])
             if spec.when is not None:
                 raise RecipeError(
                     f"recipe {recipe.name!r}, {label}: a global step compares all rows; it takes no `when`"
@@ -74,52 +64,19 @@ def compile_plan(recipe: Recipe, tokenizer: str = TOKENIZER_PENDING) -> Plan:
         else:
             if groups[-1][1]:
                 groups.append(([], []))
-                specs.append([])
             groups[-1][0].append(Step(label, made, spec.when.modalities() if spec.when else None))
-        specs[-1].append(spec.model_dump(by_alias=True, mode="json") | _made_of(made))
     if groups[-1][1] or isinstance(recipe.tokens.tokenizer, TokenizerSpec):
         groups.append(([], []))
-        specs.append([])
-    encode = _encode_step(recipe, tokenizer)
-    groups[-1][0].append(encode)
-    params = encode.transform.params.model_dump(mode="json") | {"tokenizer": "see the stage's fingerprint"}
-    specs[-1].append({"use": encode.transform.name, "version": encode.transform.version, "with": params})
+    groups[-1][0].append(_encode_step(recipe, tokenizer))
     stages = []
     schema = SAMPLE
     for steps, dedups in groups:
-        into = schema
         try:
-            schema = steps_schema(steps, into)
+            schema = steps_schema(steps, schema)
         except SluiceError as error:
             raise RecipeError(f"recipe {recipe.name!r}: {error}") from error
-        stages.append(StagePlan(tuple(steps), tuple(dedups), into, schema))
-    return Plan(recipe, sources, tuple(stages), ledger_schema(score_fields(schema)), tuple(map(tuple, specs)))
-
-
-def _made_of(made: Transform | Dedup) -> dict[str, Any]:
-    """What shapes a step's output beside its parameters: versions, and the content of the files it reads."""
-    about: dict[str, Any] = {"version": made.version}
-    if isinstance(made, Transform):
-        about["signals"] = {column: resolve(column)[0].version for column in made.signals()}
-    about["files"] = {path: sha256_file(path) for path in sorted(set(_files_named(made.params.model_dump())))}
-    return about
-
-
-def _files_named(value: Any) -> Iterator[str]:
-    """Every local file named in a step's parameters (models, word lists, benchmarks), and those in a named folder: a
-    change of their content is a change of the recipe, whatever the transform does with them."""
-    if isinstance(value, dict):
-        for inner in value.values():
-            yield from _files_named(inner)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for inner in value:
-            yield from _files_named(inner)
-    elif isinstance(value, (str, Path)) and value and len(str(value)) < 4096:
-        path = Path(value)
-        if path.is_file():
-            yield str(path)
-        elif path.is_dir():
-            yield from (str(inner) for inner in path.iterdir() if inner.is_file())
+        stages.append(StagePlan(tuple(steps), tuple(dedups), schema))
+    return Plan(recipe, sources, tuple(stages), ledger_schema(score_fields(schema)))
 
 
 def _encode_step(recipe: Recipe, tokenizer: str) -> Step:
@@ -132,14 +89,47 @@ def _encode_step(recipe: Recipe, tokenizer: str) -> Step:
     return Step(f"{len(recipe.steps) + 1}:tokens.encode", build("tokens.encode", params))
 
 
-@lru_cache(maxsize=4)
-def ready_plan(recipe_json: str, tokenizer: str) -> Plan:
-    """A plan whose transforms are set up, made once a process: recipes travel to workers as JSON."""
-    plan = compile_plan(Recipe.model_validate_json(recipe_json), tokenizer)
-    for stage in plan.stages:
-        for step in stage.steps:
-            if step.transform.name != "tokens.encode" or tokenizer != TOKENIZER_PENDING:
-                step.transform.setup()
-        for _, dedup in stage.dedups:
-            dedup.setup()
-    return plan
+@dataclass(frozen=True, slots=True)
+class StageKey:
+    """What a worker needs to make a stage: recipes travel as JSON. `made_of` is a digest of the stage's specs, so that
+    a process that lives through two runs does not go on with the lists and models it loaded in the first."""
+
+    recipe_json: str
+    tokenizer: str
+    stage: int
+    made_of: str
+
+    def plan(self) -> Plan:
+        """The plan, compiled once a process."""
+        return _plan_of(self.recipe_json, self.tokenizer)
+
+    def ready(self) -> StagePlan:
+        """The stage with its transforms set up; a worker holds one at a time, and no other stage's models."""
+        return _ready_stage(self)
+
+    def ready_dedup(self, label: str) -> Dedup:
+        """One of the stage's global steps, set up."""
+        return _ready_dedup(self, label)
+
+
+@lru_cache(maxsize=2)
+def _plan_of(recipe_json: str, tokenizer: str) -> Plan:
+    return compile_plan(Recipe.model_validate_json(recipe_json), tokenizer)
+
+
+@lru_cache(maxsize=1)
+def _ready_stage(key: StageKey) -> StagePlan:
+    found = compile_plan(Recipe.model_validate_json(key.recipe_json), key.tokenizer).stages[key.stage]
+    for step in found.steps:
+        step.transform.setup()
+    for _, dedup in found.dedups:
+        dedup.setup()
+    return found
+
+
+@lru_cache(maxsize=1)
+def _ready_dedup(key: StageKey, label: str) -> Dedup:
+    stage = compile_plan(Recipe.model_validate_json(key.recipe_json), key.tokenizer).stages[key.stage]
+    found = next(dedup for name, dedup in stage.dedups if name == label)
+    found.setup()
+    return found

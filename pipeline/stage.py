@@ -16,7 +16,7 @@ import pyarrow as pa
 from pipeline.dedup.records import KEYS, key_batch
 from pipeline.engine import ERROR, Judged, LostRowsError, run_steps
 from pipeline.ledger import rejected_rows
-from pipeline.plan import Plan, StagePlan, ready_plan
+from pipeline.plan import Plan, StageKey, StagePlan
 from pipeline.rows import survivors
 from pipeline.storage import committed, write_bytes
 from pipeline.units import Unit
@@ -31,12 +31,10 @@ BATCH_BYTES = 16 * 2**20
 class StageTask:
     """What a worker needs for one unit's stage. `previous` and `drops` are files of the stage before (None at 0)."""
 
-    recipe_json: str
+    key: StageKey
     work: str
-    stage: int
     unit: Unit
     fingerprint: str
-    tokenizer: str
     previous: str | None = None
     drops: str | None = None
 
@@ -61,12 +59,11 @@ def run_stage(task: StageTask) -> dict[str, Any]:
     Returns the marker's counts: `unit`; `rows_in` (what the steps were given), `rows_dropped` (what global steps had
     taken before them), `rows_kept`, `tokens`; by step `seen` and `errors` (rows it judged, and raised on) and `keys`.
     """
-    files = unit_files(Path(task.work), task.stage, task.fingerprint)
+    files = unit_files(Path(task.work), task.key.stage, task.fingerprint)
     done = files.counts()
     if done is not None:
         return done
-    plan = ready_plan(task.recipe_json, task.tokenizer)
-    stage = plan.stages[task.stage]
+    plan, stage = task.key.plan(), task.key.ready()
     files.folder.mkdir(parents=True, exist_ok=True)
     tally = _Tally()
     with ExitStack() as stack:
@@ -106,7 +103,7 @@ def run_stage(task: StageTask) -> dict[str, Any]:
 def _judged(task: StageTask, plan: Plan, stage: StagePlan, tally: _Tally) -> Iterator[Judged]:
     """Batches through the stage's steps, with what the source or the global steps rejected before them."""
     full = plan.recipe.output.ledger == "full"
-    if task.stage == 0:
+    if task.key.stage == 0:
         label, source = plan.sources[task.unit.input]
         for outcome in source.read(task.unit.span(), BATCH_ROWS, BATCH_BYTES):
             tally.rows_in += outcome.kept.num_rows + outcome.rejected.column("reject.part").null_count
@@ -116,7 +113,7 @@ def _judged(task: StageTask, plan: Plan, stage: StagePlan, tally: _Tally) -> Ite
             yield judged
         return
     if task.previous is None:
-        raise AssertionError(f"stage {task.stage} of unit {task.unit.number} has no stage before it")
+        raise AssertionError(f"stage {task.key.stage} of unit {task.unit.number} has no stage before it")
     for part in survivors(UnitFiles(Path(task.previous)).kept, task.drops):
         tally.rows_in += part.batch.num_rows
         tally.rows_dropped += sum(rows.column("reject.part").null_count for _, rows in part.rejected)

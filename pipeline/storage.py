@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,22 +55,7 @@ def map_arrow(path: str | Path) -> list[pa.RecordBatch]:
         return [reader.get_batch(k) for k in range(reader.num_record_batches)]
 
 
-def arrow_schema(path: str | Path) -> pa.Schema:
-    """The schema of an Arrow IPC file."""
-    with pa.memory_map(str(path)) as source:
-        return pa.ipc.open_file(source).schema
-
-
 def sha256_file(path: str | Path) -> str:
     """Hex digest of a file's bytes."""
     with Path(path).open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()
-
-
-def reuse_or_make(marker: Path, make: Callable[[], bytes]) -> tuple[bytes, bool]:
-    """What `marker` holds if it was committed before, else `make()`, committed; and whether it was reused."""
-    if marker.exists():
-        return marker.read_bytes(), True
-    data = make()
-    write_bytes(marker, data)
-    return data, False

@@ -69,8 +69,9 @@ def code_versions() -> dict[str, str]:
     return found
 
 
-def plan_units(plan: Plan) -> list[Unit]:
-    """Finds the input files and cuts them into units; raises SluiceError when there is nothing to read."""
+def plan_units(plan: Plan, first_stage: list[dict[str, Any]]) -> list[Unit]:
+    """Finds the input files and cuts them into units, named by them and the first stage's specs; raises SluiceError
+    when there is nothing to read."""
     spans: list[tuple[int, Span]] = []
     labels: dict[str, int] = {}
     for at, (_, source) in enumerate(plan.sources):
@@ -92,7 +93,7 @@ def plan_units(plan: Plan) -> list[Unit]:
             "file": [span.file.label, span.file.size, _modified(span.file.path)],
             "span": [span.start, span.stop],
             "source": spec | {"version": plan.sources[at][1].version},
-            "steps": plan.specs[0],
+            "steps": first_stage,
             "ledger": plan.recipe.output.ledger,
             "versions": versions,
         }

@@ -10,8 +10,6 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-RECIPE_VERSION = 1
-
 Modality = Literal["text", "image", "audio", "mixed"]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pipeline.plan import ready_plan
+from pipeline.plan import StageKey
 from transforms.dedup.base import Dedup
 
 
@@ -13,9 +13,7 @@ class DedupTask:
     """One global step over all units. `keys`, `kept` and `drops_before` are file paths by unit number;
     `drops_after` where each unit's drops go (those of earlier steps of the stage included)."""
 
-    recipe_json: str
-    tokenizer: str
-    stage: int
+    key: StageKey
     label: str
     keys: dict[int, str]
     kept: dict[int, str]
@@ -24,5 +22,4 @@ class DedupTask:
 
     def step(self) -> Dedup:
         """The transform, set up."""
-        plan = ready_plan(self.recipe_json, self.tokenizer)
-        return next(dedup for label, dedup in plan.stages[self.stage].dedups if label == self.label)
+        return self.key.ready_dedup(self.label)

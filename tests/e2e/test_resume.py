@@ -154,3 +154,16 @@ def test_a_commit_that_was_interrupted_is_repeated(tmp_path, monkeypatch):
     run(tmp_path / "in", tmp_path / "out")
     run(tmp_path / "in", tmp_path / "fresh")
     assert shard_digests(tmp_path / "out") == shard_digests(tmp_path / "fresh")
+
+
+def test_a_list_with_other_content_is_another_recipe(tmp_path):
+    write(tmp_path / "in" / "a.jsonl", {"id": "a", "text": text(1), "url": "https://one.example/page"})
+    blocked = tmp_path / "domains.txt"
+    blocked.write_text("two.example\n")
+    # a parameter that is no path must not be taken for one, however odd it is
+    step = {"use": "text.url_block", "with": {"domain_lists": [str(blocked)], "strict_words": ["x" * 400]}}
+    run(tmp_path / "in", tmp_path / "out", step)
+    assert run(tmp_path / "in", tmp_path / "out", step).unchanged
+    blocked.write_text("one.example\n")
+    assert not run(tmp_path / "in", tmp_path / "out", step).unchanged
+    assert ledger(tmp_path / "out")[("a", None)]["reason"] == "blocked_domain"
