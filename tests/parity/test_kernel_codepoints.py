@@ -9,7 +9,7 @@ import pytest
 import regex
 
 from transforms.kernels import codepoints as bits
-from transforms.text import english, signals_gopher, words
+from transforms.text import english, sentences, signals_gopher, words
 from transforms.text.codepoint_tables import properties
 from transforms.text.sentences import ends_sentence
 from transforms.text.signals_fineweb import _KHMER_SIGNS
@@ -37,6 +37,12 @@ PATTERNS = {
     bits.SOUTHEAST_ASIAN: words._SOUTHEAST_ASIAN.pattern,
     bits.DATATROVE_PUNCTUATION: signals_gopher._DATATROVE_PUNCTUATION,
     bits.LOWER: f"[{english._LOWER}]",
+    bits.TERMINAL: sentences._TERMINAL.pattern,
+    bits.MARKLESS: sentences._MARKLESS.pattern,
+    bits.CLOSER: sentences._CLOSERS.removesuffix("*+"),
+    bits.PUNCTUATION: r"\p{P}",
+    bits.WORD: r"\w",
+    bits.DIGIT: r"\d",
 }
 
 
@@ -52,6 +58,7 @@ TESTS = {
     bits.LINE_END: lambda c: len(f"a{c}b".splitlines()) == 2,
     bits.ENDS_LINE: lambda c: ends_sentence(c) or c in _KHMER_SIGNS,
     bits.SYMBOL: lambda c: c in "#…",
+    bits.LOWERCASE: str.islower,
 }
 
 

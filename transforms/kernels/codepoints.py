@@ -31,6 +31,13 @@ DATATROVE_PUNCTUATION = 1 << 15
 PLAIN = 1 << 16  # \p{L} or \p{M}: no rule of the English tokenizer cuts beside one
 LOWER = 1 << 17  # letters after which the English tokenizer cuts a full stop off
 SYMBOL = 1 << 18  # # and …
+TERMINAL = 1 << 19  # \p{Sentence_Terminal}
+MARKLESS = 1 << 20  # Thai and Lao, which have no terminal marks
+CLOSER = 1 << 21  # closing brackets and quotes, which belong to the sentence before them
+PUNCTUATION = 1 << 22  # \p{P}
+LOWERCASE = 1 << 23  # str.islower
+WORD = 1 << 24  # \w
+DIGIT = 1 << 25  # \d
 
 _SENTINEL = 0xFFFC
 
@@ -81,3 +88,20 @@ def decode(data, start, stop, index, flags, sentinel, codes, properties):
         properties[n] = flags[np.int64(index[code >> 8]) << 8 | (code & 255)]
         n += 1
     return n
+
+
+@kernel
+def encode(codes, first, stop, data, at):
+    """Writes codes[first:stop] as UTF-8 to `data` from `at`; gives where they end."""
+    for k in range(first, stop):
+        code = np.int64(codes[k])
+        if code < 0x80:
+            data[at] = code
+            at += 1
+            continue
+        more = 1 if code < 0x800 else 2 if code < 0x10000 else 3
+        data[at] = (0xC0 if more == 1 else 0xE0 if more == 2 else 0xF0) | code >> 6 * more
+        for left in range(more - 1, -1, -1):
+            data[at + more - left] = 0x80 | (code >> 6 * left & 0x3F)
+        at += more + 1
+    return at

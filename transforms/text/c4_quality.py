@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from transforms.base import Outcome, Transform, Verdicts, partition
 from transforms.registry import register
 from transforms.text.blank import NO_TEXT, has_media, is_blank
-from transforms.text.c4_lines import CURLY_BRACKET, JAVASCRIPT, LOREM_IPSUM, LineRules, clean_page
+from transforms.text.c4_lines import CURLY_BRACKET, JAVASCRIPT, LOREM_IPSUM, LineRules
+from transforms.text.c4_pages import LINE_FAULTS, PAGE_FAULTS, clean_pages
 from transforms.text.presets import PresetParams
 
 _MARKS = (".", "?", "!", '"')
@@ -79,34 +82,36 @@ class C4Quality(Transform[C4QualityParams]):
         self._rules = _line_rules(params)
 
     def apply(self, batch: pa.RecordBatch) -> Outcome:
-        texts = batch.column("text").to_pylist()
-        blank, media = is_blank(batch).to_pylist(), has_media(batch).to_pylist()
-        reasons: list[str | None] = []
-        details: list[str | None] = []
-        for row, text in enumerate(texts):
-            if blank[row]:
-                reason, detail = None if media[row] else NO_TEXT, None
-            else:
-                reason, detail, texts[row] = self._judge(text)
-            reasons.append(reason)
-            details.append(detail)
-        at = batch.schema.get_field_index("text")
-        field = batch.schema.field(at)
-        return partition(batch.set_column(at, field, pa.array(texts, field.type)), Verdicts(reasons, details))
-
-    def _judge(self, text: str) -> tuple[str | None, str | None, str]:
-        """(reason, detail, the text as it goes on)."""
-        page = clean_page(text, self._rules)
-        if page.fault:
-            return page.fault, None, text
-        removed = ", ".join(f"{count} {why}" for why, count in sorted(page.removed.items()))
+        text, blank = batch.column("text"), is_blank(batch)
         minimum = self.params.min_sentences
-        if minimum is not None and page.num_sentences < minimum:
-            detail = f"num_sentences {page.num_sentences} < {minimum}"
-            return "too_few_sentences", f"{detail}; lines removed: {removed}" if removed else detail, text
-        if not page.text:
-            return "no_lines_left", f"lines removed: {removed}", text
-        return None, None, page.text
+        pages = clean_pages(text, self._rules, minimum or 0)
+        is_empty = pc.equal(pc.binary_length(pages.text), 0).to_numpy(zero_copy_only=False)
+        too_few = pages.sentences < (minimum or 0)
+        bad = (pages.faults != 0) | too_few | is_empty
+        reasons = np.full(batch.num_rows, None, object)
+        details = np.full(batch.num_rows, None, object)
+        for row in np.flatnonzero(bad & ~blank.to_numpy(zero_copy_only=False)):
+            removed = _describe(pages.removed[row])
+            if pages.faults[row]:
+                reasons[row] = PAGE_FAULTS[pages.faults[row]]
+            elif too_few[row]:
+                reasons[row] = "too_few_sentences"
+                details[row] = f"num_sentences {pages.sentences[row]} < {minimum}{removed and '; ' + removed}"
+            else:
+                reasons[row], details[row] = "no_lines_left", removed
+        for row in np.flatnonzero(pc.and_not(blank, has_media(batch)).to_numpy(zero_copy_only=False)):
+            reasons[row] = NO_TEXT
+        at = batch.schema.get_field_index("text")
+        edited = pc.if_else(pc.or_(pa.array(bad), blank), text, pages.text)
+        return partition(
+            batch.set_column(at, batch.schema.field(at), edited), Verdicts(reasons.tolist(), details.tolist())
+        )
+
+
+def _describe(removed: np.ndarray) -> str:
+    """For example "lines removed: 2 no_terminal_punct, 1 policy"; empty when there are none."""
+    counted = sorted((why, int(removed[number])) for number, why in LINE_FAULTS.items() if removed[number])
+    return f"lines removed: {', '.join(f'{count} {why}' for why, count in counted)}" if counted else ""
 
 
 def _line_rules(params: C4QualityParams) -> LineRules:

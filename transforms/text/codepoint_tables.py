@@ -48,6 +48,12 @@ _BY_PATTERN = {
     bits.LOWER: r"[\p{Ll}\p{Lo}\p{Lm}]",
     bits.LINE_END: r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]",
     bits.SYMBOL: "[#…]",
+    bits.TERMINAL: r"\p{Sentence_Terminal}",
+    bits.MARKLESS: r"[\p{Script=Thai}\p{Script=Lao}]",
+    bits.CLOSER: r"[\p{Pe}\p{Pf}\p{Pi}\"'”’]",
+    bits.PUNCTUATION: r"\p{P}",
+    bits.WORD: r"\w",
+    bits.DIGIT: r"\d",
 }
 
 
@@ -86,6 +92,7 @@ def properties() -> tuple[np.ndarray, np.ndarray]:
     for bit, pattern in (*_WORD_BREAK.items(), *_BY_PATTERN.items()):
         for match in regex.compile(f"{pattern}+", regex.V1).finditer(text):
             flags[match.start() : match.end()] |= bit
-    for bit, test in ((bits.ALNUM, str.isalnum), (bits.ALPHA, str.isalpha), (bits.SPACE, str.isspace)):
+    tests = {bits.ALNUM: str.isalnum, bits.ALPHA: str.isalpha, bits.SPACE: str.isspace, bits.LOWERCASE: str.islower}
+    for bit, test in tests.items():
         flags |= np.fromiter(map(test, text), np.uint32, len(text)) * np.uint32(bit)
     return two_levels(by_code(flags))
