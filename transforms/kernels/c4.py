@@ -227,9 +227,9 @@ def _is_punctuated(codes, properties, first, stop, rules):
     if first == stop:
         return False
     last = codes[stop - 1]
-    if rules & DOTS_ARE_ELLIPSES and stop - first > 2:
-        if last == 0x2E and codes[stop - 2] == 0x2E and codes[stop - 3] == 0x2E:
-            return False
+    dots = stop - first > 2 and last == 0x2E and codes[stop - 2] == 0x2E and codes[stop - 3] == 0x2E
+    if dots and rules & DOTS_ARE_ELLIPSES:
+        return False
     if rules & SIGNS_ARE_ELLIPSES and last == 0x2026:
         return False
     if last == 0x2E or last == 0x3F or last == 0x21 or last == 0x22 or (last == 0x27 and rules & QUOTE_ENDS):
