@@ -184,7 +184,7 @@ def _find(data: np.ndarray, at: int, code: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _is_in(names: np.ndarray, name: int) -> bool:
-    for other in names:  # noqa: SIM110
+    for other in names:
         if other == name:
             return True
     return False
