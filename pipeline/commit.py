@@ -77,7 +77,6 @@ def commit_dataset(
         ledger=ledger,
         counts=counts,
     )
-    run |= {"tokenizer_engine": f"{used.engine_name}: {used.engine_reason}"}  # a slow fallback must not pass unseen
     write_bytes(out / "run.json", json.dumps(run, indent=1).encode())
     write_bytes(out / MANIFEST_NAME, manifest.model_dump_json(indent=1).encode())
     write_report(out)

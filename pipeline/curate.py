@@ -10,7 +10,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,8 @@ def curate(recipe: Recipe, launcher: Launcher, *, overwrite: bool = False, liste
     plan = compile_plan(recipe)
     specs = stage_specs(plan)
     units = plan_units(plan, specs[0])
+    if len(units) == 1:
+        launcher = replace(launcher, workers=1)  # nothing to share
     fingerprint = digest(
         {
             "recipe": recipe_hash(recipe),
@@ -103,7 +105,7 @@ def curate(recipe: Recipe, launcher: Launcher, *, overwrite: bool = False, liste
         }
     )
     work = out / WORK
-    with locked(out), Meter() as meter, worker_pools(str(work / "workers.log"), launcher.pool):
+    with locked(out), Meter() as meter, worker_pools(str(work / "workers.log"), launcher.pool, _preload(plan)):
         existing = finished(out, fingerprint, overwrite)
         if existing is None:
             work.mkdir(exist_ok=True)
@@ -118,6 +120,7 @@ def curate(recipe: Recipe, launcher: Launcher, *, overwrite: bool = False, liste
                 "runner": launcher.runner,
                 "workers": launcher.workers,
                 "stages": run.phases,
+                "tokenizer_engine": run.results[-1][0]["tokenizer_engine"],
                 "versions": code_versions(),
             }
             rows_in = sum(result["rows_in"] for result in run.results[0])
@@ -153,6 +156,12 @@ def _new_run(
         list(nothing),
         ledgers=[[] for _ in units],
     )
+
+
+def _preload(plan: Plan) -> list[str]:
+    """Modules that workers share from the start, beside those they always need."""
+    uses_text = any(spec.use.startswith("text.") for spec in plan.recipe.steps)
+    return ["pipeline.ready"] if uses_text else []
 
 
 def _given_tokenizer(recipe: Recipe) -> str | None:

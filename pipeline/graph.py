@@ -15,6 +15,7 @@ from pipeline.dedup.job import dedup_graph
 from pipeline.dedup.task import DedupTask
 from pipeline.pool import PooledMap
 from pipeline.runners import is_local, pipeline_arguments
+from pipeline.worker import Each
 from schemas.errors import SluiceError
 
 #: elements of a job at most: an element costs the local runner milliseconds and kilobytes, so that with very many
@@ -65,17 +66,6 @@ class Launcher:
             raise _ours(error) from error
         if state not in (None, PipelineState.DONE):
             raise SluiceError(f"the {self.runner} runner ended the job in state {state}; its log says why")
-
-
-class Each:
-    """Calls a function on every task of a chunk; picklable, and a chunk is known by its tasks."""
-
-    def __init__(self, function: Callable[[Any], Any]) -> None:
-        self._function = function
-
-    def __call__(self, tasks: list[Any]) -> None:
-        for task in tasks:
-            self._function(task)
 
 
 def _nothing(_: Any) -> None:

@@ -9,7 +9,7 @@ import concurrent.futures as futures
 import multiprocessing
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
@@ -34,11 +34,12 @@ _worker_log: list[str] = []
 
 
 @contextmanager
-def worker_pools(log: str, workers: int) -> Iterator[None]:
-    """Pools for the length of a run, their workers' standard error appended to the file `log`."""
+def worker_pools(log: str, workers: int, preload: Sequence[str] = ()) -> Iterator[None]:
+    """Pools for the length of a run, their workers' standard error appended to the file `log`. The process's first
+    run says what workers have loaded from the start."""
     _worker_log[:] = [log]
     if workers > 1:
-        _start_fork_server()
+        _start_fork_server(preload)
     try:
         yield
     finally:
@@ -56,10 +57,10 @@ def shared_pool(workers: int) -> futures.ProcessPoolExecutor:
     return _pools[workers]
 
 
-def _start_fork_server() -> None:
+def _start_fork_server(preload: Sequence[str]) -> None:
     """Starts the server workers are forked from, deaf to Ctrl-C from its first instruction: a terminal sends it to
     every process, and one that is still importing would answer with a traceback."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(_PRELOAD)
+    multiprocessing.get_context("forkserver").set_forkserver_preload([*_PRELOAD, *preload])
     if threading.current_thread() is not threading.main_thread():
         forkserver.ensure_running()
         return

@@ -22,6 +22,7 @@ from pipeline.storage import committed, write_bytes
 from pipeline.units import Unit
 from pipeline.workdir import UnitFiles, unit_files
 from schemas.errors import SluiceError
+from transforms.tokens.encode import Encode
 
 BATCH_ROWS = 1024
 BATCH_BYTES = 16 * 2**20
@@ -57,7 +58,8 @@ def run_stage(task: StageTask) -> dict[str, Any]:
     """Runs one stage over one unit and commits its files; a unit that is already committed is not run again.
 
     Returns the marker's counts: `unit`; `rows_in` (what the steps were given), `rows_dropped` (what global steps had
-    taken before them), `rows_kept`, `tokens`; by step `seen` and `errors` (rows it judged, and raised on) and `keys`.
+    taken before them), `rows_kept`, `tokens`; by step `seen` and `errors` (rows it judged, and raised on) and `keys`;
+    `tokenizer_engine` of the stage that encodes.
     """
     files = unit_files(Path(task.work), task.key.stage, task.fingerprint)
     done = files.counts()
@@ -95,6 +97,7 @@ def run_stage(task: StageTask) -> dict[str, Any]:
         "seen": dict(tally.seen),
         "errors": dict(tally.errors),
         "keys": dict(tally.keys),
+        "tokenizer_engine": next((s.transform.engine for s in stage.steps if isinstance(s.transform, Encode)), None),
     }
     write_bytes(files.marker, json.dumps(counts).encode())
     return counts

@@ -1,4 +1,4 @@
-"""What a pool's worker does first. Apart from pipeline.pool, so that workers never import Beam."""
+"""What a pool's worker does first, and what it is given to do. Apart from Beam, which workers never import."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
+from typing import Any
 
 
 def start_worker(log: str | None = None) -> None:
@@ -23,3 +25,14 @@ def start_worker(log: str | None = None) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+class Each:
+    """Calls a function on every task of a chunk; picklable, and a chunk is known by its tasks."""
+
+    def __init__(self, function: Callable[[Any], Any]) -> None:
+        self._function = function
+
+    def __call__(self, tasks: list[Any]) -> None:
+        for task in tasks:
+            self._function(task)

@@ -110,6 +110,11 @@ class Encode(Transform[EncodeParams]):
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
         self._tokenizer.encode([""])  # builds the engine now rather than in the first batch
 
+    @property
+    def engine(self) -> str:
+        """Which engine encodes, and why: a slow fallback must not pass unseen."""
+        return f"{self._tokenizer.engine_name}: {self._tokenizer.engine_reason}"
+
     def output_schema(self, schema: pa.Schema) -> pa.Schema:
         return append_fields(schema, [INPUT_IDS, MEDIA_PLACES, COUNT])
 

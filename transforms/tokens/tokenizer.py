@@ -73,7 +73,7 @@ class Tokenizer:
             if not path.is_file():
                 raise SluiceError(f"{spec} is a folder without a tokenizer.json; point at one that has it")
         if path.is_file():
-            return cls(_parse(path.read_bytes(), str(path)), where=str(path), engine=engine, sample=sample)
+            return _read(path.read_bytes(), str(path), engine, tuple(sample))
         if path.suffix in (".json", ".tiktoken") or not _HUB_ID.fullmatch(str(spec)):
             raise SluiceError(f"there is no tokenizer at {spec}; give a folder, a tokenizer.json or a .tiktoken file")
         return cls(_from_hub(str(spec)), where=str(spec), engine=engine, sample=sample)
@@ -180,6 +180,12 @@ class Tokenizer:
 def _chosen(tokenizer_json: str, wanted: str, sample: tuple[str, ...]) -> tuple[Engine, str]:
     # Building and checking takes seconds for a large vocabulary, and a process may unpickle a tokenizer many times.
     return choose(tokenizer_json, wanted, sample)
+
+
+@lru_cache(maxsize=2)
+def _read(data: bytes, where: str, engine: Literal["auto", "reference"], sample: tuple[str, ...]) -> Tokenizer:
+    # By content, for a run loads the same tokenizer at several places, and the file may be another next time.
+    return Tokenizer(_parse(data, where), where=where, engine=engine, sample=sample)
 
 
 def _rebuild(text: str, where: str, engine: Literal["auto", "reference"], sample: tuple[str, ...]) -> Tokenizer:

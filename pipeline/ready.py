@@ -1,0 +1,33 @@
+"""Imported, it makes the text transforms ready: a fork server does, once for all the workers it forks.
+
+Tables of code points take a second to make, compiled kernels another to load, or a minute to compile when that was
+never done; workers that are forked afterwards have them. Who comes without makes what it needs on first use.
+"""
+
+from __future__ import annotations
+
+from schemas.errors import SluiceError
+from schemas.sample import sample_batch
+from transforms.dedup.base import Dedup
+from transforms.registry import build, catalog
+from transforms.signals import compute_signals
+
+
+def _make_ready() -> None:
+    batch = sample_batch([{"id": "ready", "source": "ready#0", "text": "A page of text."}])
+    for name in catalog():
+        if not name.startswith("text."):
+            continue
+        try:
+            made = build(name, {})
+            made.setup()
+            if isinstance(made, Dedup):
+                made.keys(batch)
+            else:
+                made.output_schema(batch.schema)
+                made.apply(compute_signals(batch, made.signals()))
+        except SluiceError:  # it must be told something first, or wants another step's column or a library
+            continue
+
+
+_make_ready()
