@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from pipeline.report.contamination import Contamination
 from pipeline.report.picks import Picks
 from pipeline.report.recount import LedgerCheck
 from pipeline.report.sketch import Sketch
@@ -36,6 +37,7 @@ class Scan:
     kept: Picks = field(default_factory=lambda: Picks(KEPT_EXAMPLES, 0))
     pairs: Picks = field(default_factory=lambda: Picks(PAIR_EXAMPLES, 0))
     sketches: dict[str, Sketch] = field(default_factory=dict)
+    contamination: Contamination = field(default_factory=Contamination)
     lines: int = 0
 
 
@@ -84,8 +86,9 @@ def _pick(scan: Scan, batch: pa.RecordBatch) -> None:
 
 
 def _measure(scan: Scan, batch: pa.RecordBatch) -> None:
-    """Adds the numeric columns of whole rows to the distributions, kept and rejected apart."""
+    """Adds the numeric columns of whole rows to the distributions, kept and rejected apart, and counts benchmarks."""
     rows = batch.filter(pc.is_null(batch.column("part")))
+    scan.contamination.add(rows)
     kept = pc.equal(rows.column("verdict"), KEPT).to_numpy(zero_copy_only=False)
     for column in rows.schema:
         if column.name in LEDGER_COLUMNS and column.name not in BASICS:

@@ -58,6 +58,7 @@ def summarize(folder: str | Path) -> dict[str, Any]:
         "sources": sources,
         "rejections": _rejections(steps, scan),
         "duplicates": _duplicates(labels, scan, ledger),
+        "contamination": scan.contamination.entries(),
         "kept_examples": [_example(row) for row in scan.kept.chosen(())],
         "distributions": _distributions(scan, manifest.recipe),
         "distributions_total": len(scan.sketches),

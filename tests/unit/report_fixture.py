@@ -57,6 +57,9 @@ SCORES = [
     pa.field("signal.gopher.top_2_gram_ratio.datatrove", pa.float64()),
     pa.field("signal.fineweb.short_line_ratio.paper", pa.float32()),
     pa.field("score.quality", pa.float32()),
+    pa.field("decontamination.benchmark", pa.string()),
+    pa.field("decontamination.item", pa.string()),
+    pa.field("decontamination.num_ngrams", pa.int32()),
     pa.field("tokens.count", pa.int64()),
 ]
 RECIPE = {

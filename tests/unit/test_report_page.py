@@ -245,3 +245,29 @@ def test_says_when_it_cannot_write(tmp_path: Path) -> None:
     (tmp_path / "report.html").mkdir()
     with pytest.raises(SluiceError, match="cannot write the report"):
         write_report(tmp_path)
+
+
+def test_benchmarks_are_counted_by_rows_and_items(tmp_path: Path) -> None:
+    lines = [row for row in make_lines(60) if row["part"] is None]
+    judged = [row for row in lines if row["text.lang"]]
+    leaks = [("gsm8k", "7"), ("gsm8k", "7"), ("gsm8k", "9"), ("mmlu <b>", "1")]
+    for row in judged:
+        row["decontamination.num_ngrams"] = 0
+    for row, (benchmark, item) in zip(judged, leaks, strict=False):
+        row |= {"decontamination.benchmark": benchmark, "decontamination.item": item, "decontamination.num_ngrams": 3}
+    build(tmp_path, lines=lines)
+    kept = [row["verdict"] == "kept" for row in judged[:4]]
+    common = {"rows_judged": len(judged)}
+    assert write_report(tmp_path)["contamination"] == [
+        {"benchmark": "gsm8k", "rows": 3, "share": 3 / len(judged), "rows_kept": sum(kept[:3]), "items_found": 2}
+        | common,
+        {"benchmark": "mmlu <b>", "rows": 1, "share": 1 / len(judged), "rows_kept": kept[3], "items_found": 1} | common,
+    ]
+    page = _page(tmp_path)
+    assert "Benchmarks found in the data" in page.text and "mmlu <b>" in page.text
+
+
+def test_a_run_that_looked_for_no_benchmark_says_nothing_of_them(tmp_path: Path) -> None:
+    build(tmp_path)
+    assert write_report(tmp_path)["contamination"] == []
+    assert "Benchmarks found" not in _page(tmp_path).text
