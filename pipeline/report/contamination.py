@@ -37,8 +37,8 @@ class Contamination:
             self._items[name].add(line[ITEM])
 
     def entries(self) -> list[dict[str, Any]]:
-        """One entry a benchmark that was found, most rows first. `share` is of the rows that were looked at; `items_found`,
-        how many different ones of the benchmark's items were found; `rows_kept`, contaminated rows in the dataset."""
+        """One entry a benchmark that was found, most rows first. `share` is of the rows that were looked at;
+        `items_found`, different items of the benchmark; `rows_kept`, contaminated rows in the dataset."""
         names = sorted(self._rows, key=lambda name: (-self._rows[name], name))
         return [
             {
