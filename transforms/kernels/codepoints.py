@@ -32,6 +32,17 @@ PLAIN = 1 << 16  # \p{L} or \p{M}: no rule of the English tokenizer cuts beside 
 LOWER = 1 << 17  # letters after which the English tokenizer cuts a full stop off
 SYMBOL = 1 << 18  # # and …
 
+#: the classes of the English tokenizer
+ICON = 1 << 23  # \p{So}
+WORD = 1 << 24  # \w
+DECIMAL = 1 << 25  # \d
+CURRENCY = 1 << 26
+UPPER = 1 << 27  # letters two of which have a full stop after them cut off
+QUOTE = 1 << 28
+PUNCTUATION = 1 << 29  # quotes and other marks
+SUFFIX = 1 << 30  # suffixes of one code point, wherever they stand
+PREFIX = 1 << 31  # likewise
+
 _SENTINEL = 0xFFFC
 
 
