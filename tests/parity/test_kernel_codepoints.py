@@ -36,13 +36,16 @@ PATTERNS = {
     bits.IDEOGRAPHIC: words._IDEOGRAPHIC.pattern,
     bits.SOUTHEAST_ASIAN: words._SOUTHEAST_ASIAN.pattern,
     bits.DATATROVE_PUNCTUATION: signals_gopher._DATATROVE_PUNCTUATION,
-    bits.LOWER: f"[{english._LOWER}]",
     bits.TERMINAL: sentences._TERMINAL.pattern,
     bits.MARKLESS: sentences._MARKLESS.pattern,
     bits.CLOSER: sentences._CLOSERS.removesuffix("*+"),
-    bits.PUNCTUATION: r"\p{P}",
+    bits.ANY_PUNCTUATION: r"\p{P}",
+    bits.LOWER: f"[{english.LOWER}]",
+    bits.ICON: english.ICONS,
     bits.WORD: r"\w",
-    bits.DIGIT: r"\d",
+    bits.DECIMAL: r"\d",
+    bits.CURRENCY: english.CURRENCY,
+    bits.UPPER: f"[{english.UPPER}]",
 }
 
 
@@ -86,6 +89,13 @@ def test_word_break(flags: np.ndarray) -> None:
         pattern = "".join(rf"\p{{WB={name}}}" for name in names.split())
         found = {chr(code) for code in np.flatnonzero(flags & bits.WORD_BREAK == number)}
         assert found == set(regex.findall(f"[{pattern}]", TEXT)), names
+
+
+def test_marks_the_english_tokenizer_cuts_off(flags: np.ndarray) -> None:
+    assert having(flags, bits.PREFIX) | {"+"} == {c for c in ALL if english._PREFIX.match(c)}
+    assert having(flags, bits.SUFFIX) == {c for c in ALL if english._SUFFIX.search(f"A{c}")}
+    assert having(flags, bits.QUOTE) == set(english.QUOTES)
+    assert having(flags, bits.PUNCTUATION) == {*english.QUOTES, *english.MARKS.replace("\\", "")}
 
 
 def test_no_rule_of_the_english_tokenizer_cuts_beside_a_plain_character(flags: np.ndarray) -> None:

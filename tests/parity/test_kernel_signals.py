@@ -13,7 +13,7 @@ import transforms.text.gopher_quality
 import transforms.text.gopher_repetition  # noqa: F401
 from jobs.sample.texts import plant
 from transforms.signals import _KERNELS, Computed, Document, compute_signals, register_kernel, resolve
-from transforms.text import english_chunks, fused
+from transforms.text import fused
 from transforms.text.english import exceptions
 
 COLUMNS = sorted(fused._MADE)
@@ -86,14 +86,6 @@ def test_every_exception_of_the_english_tokenizer() -> None:
     # One line break a text, so that the ratio says how many words there are.
     assert not differences([f"{chunk}\n" for chunk in chunks], [column])
     assert not differences([" ".join(chunks)])
-
-
-def test_the_table_of_chunks_starts_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(english_chunks, "_MAX_CHUNKS", 8)
-    monkeypatch.setattr(english_chunks._OF_THREAD, "table", english_chunks.ChunkTable(), raising=False)
-    for round_ in range(4):
-        texts = [f"a-{k}x{round_} b@{k}.org (c{k}) " * 2 for k in range(700 * (round_ % 2) + 5)]
-        assert not differences(texts, ["signal.gopher.word_count.datatrove"])
 
 
 def test_a_slice_of_a_batch_is_measured_like_the_rows_alone() -> None:

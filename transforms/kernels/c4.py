@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from transforms.kernels.codepoints import DIGIT, LINE_END, MARK, MARKLESS, SPACE, TERMINAL, UNSPACED, decode, encode
+from transforms.kernels.codepoints import DECIMAL, LINE_END, MARK, MARKLESS, SPACE, TERMINAL, UNSPACED, decode, encode
 from transforms.kernels.compiled import entry_point, kernel
 
 #: the rules that are on, as bits
@@ -48,7 +48,7 @@ def clean_pages(data, offsets, index, flags, rules, min_words, max_word_chars, c
     removed: int32 [rows, NUM_LINE_FAULTS], lines by why they went.
     """
     codes = np.empty(1 << 12, np.uint32)
-    properties = np.empty(1 << 12, np.uint32)
+    properties = np.empty(1 << 12, np.int64)
     used = 0
     stops[0] = 0
     for row in range(len(offsets) - 1):
@@ -57,7 +57,7 @@ def clean_pages(data, offsets, index, flags, rules, min_words, max_word_chars, c
         if size <= _MAX_BYTES:
             if size > len(codes):
                 codes = np.empty(size + size // 4, np.uint32)
-                properties = np.empty(size + size // 4, np.uint32)
+                properties = np.empty(size + size // 4, np.int64)
             n = decode(data, offsets[row], offsets[row + 1], index, flags, _SENTINEL, codes, properties)
             if n >= 0:
                 faults[row], kept = _clean_page(codes, properties, n, rules, min_words, max_word_chars, removed[row])
@@ -202,7 +202,7 @@ def _without_citations(codes, properties, first, stop):
     while at < stop:
         if codes[at] == 0x5B:
             end = at + 1
-            while end < stop and properties[end] & DIGIT:
+            while end < stop and properties[end] & DECIMAL:
                 end += 1
             if end < stop and codes[end] == 0x5D:
                 at = end + 1

@@ -34,10 +34,19 @@ SYMBOL = 1 << 18  # # and …
 TERMINAL = 1 << 19  # \p{Sentence_Terminal}
 MARKLESS = 1 << 20  # Thai and Lao, which have no terminal marks
 CLOSER = 1 << 21  # closing brackets and quotes, which belong to the sentence before them
-PUNCTUATION = 1 << 22  # \p{P}
-LOWERCASE = 1 << 23  # str.islower
+ANY_PUNCTUATION = 1 << 22  # \p{P}
+LOWERCASE = 1 << 32  # str.islower
+
+#: the classes of the English tokenizer
+ICON = 1 << 23  # \p{So}
 WORD = 1 << 24  # \w
-DIGIT = 1 << 25  # \d
+DECIMAL = 1 << 25  # \d
+CURRENCY = 1 << 26
+UPPER = 1 << 27  # letters two of which have a full stop after them cut off
+QUOTE = 1 << 28
+PUNCTUATION = 1 << 29  # quotes and other marks
+SUFFIX = 1 << 30  # suffixes of one code point, wherever they stand
+PREFIX = 1 << 31  # likewise
 
 _SENTINEL = 0xFFFC
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from transforms.kernels.codepoints import ALNUM, ALPHA, DATATROVE_PUNCTUATION, NO_LENGTH, SPACE, SYMBOL
 from transforms.kernels.compiled import kernel
+from transforms.kernels.hashing import SEED, step
 
 #: the block of a text, in code points without media sentinels
 CHARS, NEWLINES, HASHES, DOTS, ELLIPSES, SPACED_DOTS, NOT_SPACE = range(7)
@@ -72,17 +73,22 @@ def is_spaced_dots(codes, at, stop):
 
 
 @kernel
-def count_words(codes, properties, starts, ends, count, english, histogram, out, at):
-    """Fills the block of the words. `english`: a word counts unless it is all punctuation, and only such have a
-    length; else one counts that begins with a letter or digit, and any may have a length."""
+def count_words(codes, properties, starts, ends, count, english, hashes, histogram, out, at):
+    """Fills the block of the words but for COUNT, and their `hashes` (kernels.hashing.hash_codes).
+
+    `english`: a word counts unless it is all punctuation, and only such have a length; else one counts that begins
+    with a letter or digit, and any may have a length.
+    """
     counted = with_length = length_sum = alphabetic = present = stops = stops_lower = symbols = 0
     histogram[:] = 0
     for word in range(count):
         first, stop = starts[word], ends[word]
-        some, every = 0, -1
+        some, every, state = 0, -1, SEED
         for k in range(first, stop):
+            state = step(state, np.uint64(codes[k]))
             some |= np.int64(properties[k])
             every &= np.int64(properties[k])
+        hashes[word] = state
         counts = not every & DATATROVE_PUNCTUATION if english else properties[first] & ALNUM != 0
         counted += counts
         alphabetic += some & ALPHA != 0
@@ -99,7 +105,6 @@ def count_words(codes, properties, starts, ends, count, english, histogram, out,
                     if exact == lower:
                         stops += 1
                         present |= 1 << which
-    out[at + COUNT] = count
     out[at + COUNTED] = counted
     out[at + WITH_LENGTH] = with_length
     out[at + LENGTH_SUM] = length_sum

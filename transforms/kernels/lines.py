@@ -7,10 +7,12 @@ Each cut fills `starts` and `ends` (int32, room for one more than there are code
 # The types of kernels' arguments are numba's to infer; docstrings give dtypes and shapes.
 from __future__ import annotations
 
+import numpy as np
+
 from transforms.kernels.codepoints import ENDS_LINE, LINE_END, SPACE
 from transforms.kernels.compiled import kernel
 from transforms.kernels.counts import is_spaced_dots
-from transforms.kernels.hashing import as_key, hash_codes, slot_of, table_size
+from transforms.kernels.hashing import FACTOR, SEED, as_key, slot_of, step, table_size
 
 #: the block of repeated segments: how many segments; those that occur more than once, all of them, and their
 #: characters; those equal to an earlier one, and their characters; characters of all
@@ -22,6 +24,8 @@ SEGMENT_BLOCK = 6
 LINES, DASHES, STARS, DISCS, TRIANGLES, DOTTED, END_DOTS, END_ELLIPSIS, END_SPACED, PUNCTUATED, SHORT = range(11)
 LINE_BLOCK = 11
 SHORT_LINE_CHARS = 30
+
+_32 = np.uint64(32)
 
 
 @kernel
@@ -150,7 +154,7 @@ def count_repeated(codes, starts, ends, count, keys, counts, out, at):
     for k in range(count):
         chars = ends[k] - starts[k]
         total += chars
-        key = as_key(hash_codes(codes, starts[k], ends[k]))
+        key = as_key(_hash_segment(codes, starts[k], ends[k]))
         slot = slot_of(keys, size, key)
         if keys[slot] != key:
             keys[slot] = key
@@ -168,3 +172,19 @@ def count_repeated(codes, starts, ends, count, keys, counts, out, at):
     out[at + LATER] = later
     out[at + LATER_CHARS] = later_chars
     out[at + SEGMENT_CHARS] = total
+
+
+@kernel
+def _hash_segment(codes, start, stop):
+    """Hash of codes[start:stop]: two sequences of two code points a step, which a processor works on side by side."""
+    one = step(SEED, np.uint64(stop - start))
+    two = step(one, FACTOR)
+    at = start
+    while at + 4 <= stop:
+        one = step(one, np.uint64(codes[at]) << _32 | np.uint64(codes[at + 1]))
+        two = step(two, np.uint64(codes[at + 2]) << _32 | np.uint64(codes[at + 3]))
+        at += 4
+    while at < stop:
+        one = step(one, np.uint64(codes[at]))
+        at += 1
+    return step(step(one, FACTOR), two)

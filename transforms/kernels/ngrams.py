@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from transforms.kernels.compiled import kernel
-from transforms.kernels.hashing import SEED, add, as_key, multiply, slot_of, step, table_size
+from transforms.kernels.hashing import FACTOR, SEED, as_key, slot_of, step, table_size
 
 #: readings of the rules; see transforms.text.signals_repetition
 DCLM, DOLMA, DATATROVE = range(3)
@@ -20,8 +20,6 @@ TOP_SIZES = 3  # 2, 3 and 4; the six sizes after them are of duplicates
 NUM_SIZES = 9
 #: numerators of the shares, then their denominators
 NGRAM_BLOCK = 2 * NUM_SIZES
-
-_TOP_BIT = np.uint64(1 << 63)
 
 
 @kernel
@@ -65,33 +63,90 @@ def repeated_ngrams(hashes, starts, ends, m, letters, reading, text_chars, grams
 
 
 @kernel
-def leaping_duplicates(values, factors, starts, ends, m, letters, text_chars, grams, keys, out, at):
-    """DATATROVE's shares of duplicate n-grams: found left to right without overlaps, compared as joined strings."""
+def leaping_duplicates(
+    codes, starts, ends, m, letters, text_chars, places, grams, active, slots, keys, counts, out, at
+):
+    """DATATROVE's shares of duplicate n-grams: found left to right without overlaps, compared as joined strings.
+
+    Only n-grams whose first code points recur are looked at: with all words joined, two equal n-grams begin with the
+    same `window`, however they are cut into words. places: int32 with room for m + 1.
+    """
+    shift = 8 if letters == 2 else 5  # no n-gram of five words of two letters has less than the window
+    window = (63 + shift) // shift
+    _count_windows(codes, starts, ends, m, shift, window, places, slots, keys, counts)
     for word in range(m):
-        grams[word] = np.uint64(0)
+        active[word] = word
+        grams[word] = SEED
+    num_active = m
     done = 0
     for which in range(TOP_SIZES, NUM_SIZES):
         size = (which + FIRST_SIZE) * letters
-        for first in range(m - size + 1):
-            joined = grams[first]
-            for k in range(first + done, first + size):
-                joined = add(multiply(joined, factors[k]), values[k])
-            grams[first] = joined
+        kept = 0
+        for j in range(num_active):
+            first = np.int64(active[j])
+            if first + size > m:
+                break
+            if places[first + size] - places[first] >= window and counts[slots[first]] == 1:
+                continue
+            gram = grams[j]
+            for word in range(first + done, first + size):
+                for k in range(starts[word], ends[word]):
+                    gram = step(gram, np.uint64(codes[k]))
+            grams[kept] = gram
+            active[kept] = first
+            kept += 1
+        num_active = kept
         done = size
-        slots = table_size(max(m - size + 1, 0))
-        keys[:slots] = 0
-        chars = first = 0
-        while first + size <= m:
-            key = grams[first] | _TOP_BIT
-            slot = slot_of(keys, slots, key)
+        table = table_size(num_active)
+        keys[:table] = 0
+        chars = free = 0
+        for j in range(num_active):
+            first = np.int64(active[j])
+            if first < free:
+                continue
+            key = as_key(grams[j])
+            slot = slot_of(keys, table, key)
             if keys[slot] == key:
-                chars += _chars(starts, ends, first, size)
-                first += size
+                chars += places[first + size] - places[first]
+                free = first + size
             else:
                 keys[slot] = key
-                first += 1
         out[at + which] = chars
         out[at + NUM_SIZES + which] = max(text_chars, 1)
+
+
+@kernel
+def _count_windows(codes, starts, ends, m, shift, window, places, slots, keys, counts):
+    """How often the `window` code points from each word on occur, as counts[slots[word]]; places[word]: where it is
+    in the joined words. Different ones may count as one. Words with fewer left than that are not counted.
+
+    By `shift` bits a code point, what one adds to the state is shifted out of it when so many have come after it.
+    """
+    joined = 0
+    for word in range(m):
+        places[word] = joined
+        joined += ends[word] - starts[word]
+    places[m] = joined
+    table = table_size(m)
+    keys[:table] = 0
+    by = np.uint64(shift)
+    state = np.uint64(0)
+    counted = reached = 0
+    due = window
+    for word in range(m):
+        for k in range(starts[word], ends[word]):
+            state = (state << by) + np.uint64(codes[k]) * FACTOR
+            reached += 1
+            if reached == due:
+                key = as_key(state)
+                slot = slot_of(keys, table, key)
+                if keys[slot] != key:
+                    keys[slot] = key
+                    counts[slot] = 0
+                counts[slot] += 1
+                slots[counted] = slot
+                counted += 1
+                due = places[counted] + window
 
 
 @kernel

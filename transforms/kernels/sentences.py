@@ -7,12 +7,12 @@ from __future__ import annotations
 import numpy as np
 
 from transforms.kernels.codepoints import (
+    ANY_PUNCTUATION,
     CLOSER,
     LETTER_OR_NUMBER,
     LOWERCASE,
     MARKLESS,
     PLAIN,
-    PUNCTUATION,
     SPACE,
     TERMINAL,
     WORD,
@@ -21,8 +21,8 @@ from transforms.kernels.codepoints import (
 from transforms.kernels.compiled import entry_point, kernel
 from transforms.kernels.english import english_words
 
-#: counts of rows that were not counted: a chunk is not in the table; the readable reference has to do it
-UNKNOWN_CHUNK, UNDONE = -1, -2
+#: the count of a row that the readable reference has to do
+UNDONE = -1
 
 #: transforms.text.sentences._ABBREVIATION, each as one number of base 256
 _ABBREVIATIONS = np.array(
@@ -39,19 +39,18 @@ _FULL_STOP = 0x2E
 
 
 @entry_point
-def count_sentences(data, offsets, index, flags, english, enough, whole, keys, where, pool, counts):
+def count_sentences(data, offsets, index, flags, exceptions, english, enough, counts):
     """Counts the sentences of each row's lines (by newline) into `counts`, int64 [rows], up to `enough` a row or more.
 
-    data: uint8, offsets: int64 [rows + 1]; index and flags: kernels.codepoints; english: count as spaCy's sentencizer,
-    with whole to pool of kernels.english; only rows whose count is UNKNOWN_CHUNK are looked at.
+    data: uint8, offsets: int64 [rows + 1]; index and flags: kernels.codepoints; exceptions: kernels.english; english:
+    count as spaCy's sentencizer.
     """
     codes = np.empty(1 << 10, np.uint32)
-    properties = np.empty(1 << 10, np.uint32)
+    properties = np.empty(1 << 10, np.int64)
+    cuts = np.empty(1 << 10, np.int32)
     starts = np.empty(1 << 10, np.int32)
     ends = np.empty(1 << 10, np.int32)
     for row in range(len(offsets) - 1):
-        if counts[row] != UNKNOWN_CHUNK:
-            continue
         count = 0
         at = offsets[row]
         while at < offsets[row + 1] and count < enough:
@@ -61,7 +60,8 @@ def count_sentences(data, offsets, index, flags, english, enough, whole, keys, w
             if at - first >= len(codes):
                 room = at - first + (at - first) // 4 + 1
                 codes = np.empty(room, np.uint32)
-                properties = np.empty(room, np.uint32)
+                properties = np.empty(room, np.int64)
+                cuts = np.empty(room, np.int32)
                 starts = np.empty(room, np.int32)
                 ends = np.empty(room, np.int32)
             n = decode(data, first, at, index, flags, 0x20, codes, properties)
@@ -70,10 +70,7 @@ def count_sentences(data, offsets, index, flags, english, enough, whole, keys, w
                 count = UNDONE
                 break
             if english and not _has(properties, n, MARKLESS):
-                m = english_words(codes, properties, n, whole, keys, where, pool, starts, ends)
-                if m < 0:
-                    count = UNKNOWN_CHUNK
-                    break
+                m = english_words(codes, properties, n, exceptions, cuts, starts, ends)
                 count += _by_tokens(properties, starts, ends, m)
             else:
                 found = _by_marks(codes, properties, n)
@@ -99,7 +96,7 @@ def _by_tokens(properties, starts, ends, m):
     seen_end = False
     for token in range(m):
         is_end = ends[token] - starts[token] == 1 and properties[starts[token]] & TERMINAL != 0
-        if seen_end and not is_end and not _all(properties, starts[token], ends[token], PUNCTUATION):
+        if seen_end and not is_end and not _all(properties, starts[token], ends[token], ANY_PUNCTUATION):
             count += 1
             seen_end = False
         seen_end = seen_end or is_end

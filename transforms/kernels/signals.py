@@ -11,9 +11,9 @@ import numpy as np
 
 from transforms.kernels.codepoints import IDEOGRAPHIC, SOUTHEAST_ASIAN, decode
 from transforms.kernels.compiled import entry_point, kernel
-from transforms.kernels.counts import TEXT_BLOCK, WORD_BLOCK, count_text, count_words
+from transforms.kernels.counts import COUNT, TEXT_BLOCK, WORD_BLOCK, count_text, count_words
 from transforms.kernels.english import english_words
-from transforms.kernels.hashing import hash_codes, join_hash, table_size
+from transforms.kernels.hashing import table_size
 from transforms.kernels.lines import (
     LINE_BLOCK,
     SEGMENT_BLOCK,
@@ -36,6 +36,8 @@ UNICODE_NGRAMS, WHITESPACE_NGRAMS, ENGLISH_NGRAMS = 8, 16, 32
 DCLM_LINES, DOLMA_LINES, DATATROVE_LINES, FINEWEB_LINES = 64, 128, 256, 512
 #: repeated lines and paragraphs
 DCLM_SEGMENTS, DOLMA_SEGMENTS, DATATROVE_SEGMENTS = 1024, 2048, 4096
+#: how many English words there are, and no more
+ENGLISH_COUNT = 8192
 
 #: where the blocks begin; those of words and n-grams in the order above
 TEXT = 0
@@ -52,18 +54,18 @@ _MAX_BYTES = 1 << 30
 
 
 @entry_point
-def measure(data, offsets, index, flags, needs, whole, keys, where, pool, out, undone):
+def measure(data, offsets, index, flags, needs, exceptions, out, undone):
     """Counts what `needs` says in the rows of a UTF-8 column.
 
-    data: uint8, offsets: int64 [rows + 1]; index and flags: kernels.codepoints; whole to pool: kernels.english.
+    data: uint8, offsets: int64 [rows + 1]; index and flags: kernels.codepoints; exceptions: kernels.english.
     undone, bool [rows], is set where the readable reference has to do a row.
     """
     codes = np.empty(1 << 12, np.uint32)
-    properties = np.empty(1 << 12, np.uint32)
+    properties = np.empty(1 << 12, np.int64)
     starts = np.empty(1 << 12, np.int32)
     ends = np.empty(1 << 12, np.int32)
+    cuts = np.empty(1 << 12, np.int32)
     hashes = np.empty(1 << 10, np.uint64)
-    factors = np.empty(1 << 10, np.uint64)
     grams = np.empty(1 << 10, np.uint64)
     active = np.empty(1 << 10, np.int32)
     slots = np.empty(1 << 10, np.int32)
@@ -78,9 +80,10 @@ def measure(data, offsets, index, flags, needs, whole, keys, where, pool, out, u
         if size >= len(codes):
             room = size + size // 4 + 1
             codes = np.empty(room, np.uint32)
-            properties = np.empty(room, np.uint32)
+            properties = np.empty(room, np.int64)
             starts = np.empty(room, np.int32)
             ends = np.empty(room, np.int32)
+            cuts = np.empty(room, np.int32)
         n = decode(data, offsets[row], offsets[row + 1], index, flags, -1, codes, properties)
         if n < 0:
             undone[row] = True
@@ -88,42 +91,40 @@ def measure(data, offsets, index, flags, needs, whole, keys, where, pool, out, u
         fields = out[row]
         count_text(codes, properties, n, fields, TEXT)
         for kind in range(3):
-            if not needs & ((UNICODE_WORDS | UNICODE_NGRAMS) << kind):
+            counted = needs & ((UNICODE_WORDS | UNICODE_NGRAMS) << kind)
+            if not counted and not (kind == 2 and needs & ENGLISH_COUNT):
                 continue
             if kind == 0:
                 m = unicode_words(properties, n, starts, ends)
             elif kind == 1:
                 m = whitespace_words(properties, n, starts, ends)
             else:
-                m = english_words(codes, properties, n, whole, keys, where, pool, starts, ends)
-                if m < 0:
-                    undone[row] = True
-                    break
-            count_words(codes, properties, starts, ends, m, kind == 2, histogram, fields, WORDS + kind * WORD_BLOCK)
-            if not needs & (UNICODE_NGRAMS << kind):
-                continue
+                m = english_words(codes, properties, n, exceptions, cuts, starts, ends)
             if m > len(hashes):
                 room = m + m // 4
                 hashes = np.empty(room, np.uint64)
-                factors = np.empty(room, np.uint64)
                 grams = np.empty(room, np.uint64)
                 active = np.empty(room, np.int32)
                 slots = np.empty(room, np.int32)
+            at = WORDS + kind * WORD_BLOCK
+            fields[at + COUNT] = m
+            if not counted:
+                continue
+            count_words(codes, properties, starts, ends, m, kind == 2, hashes, histogram, fields, at)
+            if not needs & (UNICODE_NGRAMS << kind):
+                continue
             if table_size(m) > len(keys_of):
                 keys_of = np.empty(table_size(m), np.uint64)
                 counts = np.empty(table_size(m), np.int32)
-            for word in range(m):
-                if kind == 2:
-                    hashes[word], factors[word] = join_hash(codes, starts[word], ends[word])
-                else:
-                    hashes[word] = hash_codes(codes, starts[word], ends[word])
             letters = _letters_per_word(properties, starts, m)
             at = NGRAMS + kind * NGRAM_BLOCK
             repeated_ngrams(
                 hashes, starts, ends, m, letters, kind, n, grams, active, slots, keys_of, counts, fields, at
             )
             if kind == DATATROVE:
-                leaping_duplicates(hashes, factors, starts, ends, m, letters, n, grams, keys_of, fields, at)
+                leaping_duplicates(
+                    codes, starts, ends, m, letters, n, cuts, grams, active, slots, keys_of, counts, fields, at
+                )
         for cut in range(7):
             if not needs & _cut_needs(cut):
                 continue

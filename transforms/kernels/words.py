@@ -32,7 +32,9 @@ def unicode_words(properties, n, starts, ends):
     while at < n:
         kind = properties[at] & WORD_BREAK
         if LETTER <= kind <= KATAKANA:
-            stop = _tail(properties, _run(properties, at, n), n)
+            stop = _letters_end(properties, at, n) if kind == LETTER else at
+            if stop == at:
+                stop = _tail(properties, _run(properties, at, n), n)
         elif kind == JOINER:
             stop = _tail(properties, at, n)
         elif properties[at] & LETTER_OR_NUMBER:
@@ -46,6 +48,21 @@ def unicode_words(properties, n, starts, ends):
             count += 1
         at = stop
     return count
+
+
+@kernel
+def _letters_end(properties, at, n):
+    """The end of a word that is a run of letters, as most are; `at` when there may be more to it."""
+    stop = at
+    while stop < n and properties[stop] & WORD_BREAK == LETTER:
+        stop += 1
+    if stop == n:
+        return stop
+    kind = properties[stop] & WORD_BREAK
+    if kind == MID_LETTER or kind == MID_BOTH:  # noqa: SIM109 (numba)
+        following = properties[stop + 1] & WORD_BREAK if stop + 1 < n else 0
+        return at if following == LETTER or following == EXTEND else stop  # noqa: SIM109 (numba)
+    return stop if kind == 0 or kind == MID_NUMBER else at
 
 
 @kernel

@@ -10,10 +10,10 @@ import pyarrow.compute as pc
 
 from transforms.columns import utf8
 from transforms.kernels import c4
-from transforms.kernels.sentences import UNDONE, UNKNOWN_CHUNK, count_sentences
+from transforms.kernels.sentences import UNDONE, count_sentences
 from transforms.text.c4_lines import CURLY_BRACKET, JAVASCRIPT, LOREM_IPSUM, LineRules, clean_page
 from transforms.text.codepoint_tables import properties
-from transforms.text.english_chunks import chunk_table
+from transforms.text.english_exceptions import exception_arrays
 
 #: page faults and line faults by the numbers that the kernel gives them
 PAGE_FAULTS = {c4.LOREM_PAGE: LOREM_IPSUM, c4.CURLY_PAGE: CURLY_BRACKET, c4.JAVASCRIPT_PAGE: JAVASCRIPT}
@@ -53,8 +53,10 @@ def clean_pages(text: pa.Array, rules: LineRules, enough: int) -> Pages:
     c4.clean_pages(
         data, offsets, *table, _bits(rules), least, rules.max_word_chars or 0, cleaned, stops, faults, removed
     )
-    sentences = _count_sentences(cleaned, stops, faults, rules, enough)
-    faults[sentences == UNDONE] = c4.UNDONE
+    sentences = np.zeros(rows, np.int64)
+    if enough:
+        count_sentences(cleaned, stops, *table, exception_arrays(), rules.spacy_sentences, enough, sentences)
+        faults[sentences == UNDONE] = c4.UNDONE
     left = pa.LargeStringArray.from_buffers(rows, pa.py_buffer(stops), pa.py_buffer(cleaned))
     undone = faults == c4.UNDONE
     if undone.any():
@@ -76,21 +78,6 @@ def clean_pages_by_reference(text: pa.Array, rules: LineRules) -> Pages:
         np.array(counted, np.int32).reshape(-1, c4.NUM_LINE_FAULTS),
         np.array([page.num_sentences for page in pages], np.int64),
     )
-
-
-def _count_sentences(
-    data: np.ndarray, stops: np.ndarray, faults: np.ndarray, rules: LineRules, enough: int
-) -> np.ndarray:
-    """Sentences of the cleaned rows; UNDONE where the kernel cannot say."""
-    counts = np.where(faults == c4.CLEAN, UNKNOWN_CHUNK, 0)
-    table, known = chunk_table(), properties()
-    while enough and (counts == UNKNOWN_CHUNK).any():
-        count_sentences(
-            data, stops, *known, rules.spacy_sentences, enough, table.whole, table.keys, table.where, table.pool, counts
-        )
-        for row in np.flatnonzero(counts == UNKNOWN_CHUNK):
-            table.learn(data, stops[row : row + 2])
-    return np.maximum(counts, UNDONE) if enough else np.zeros_like(counts)
 
 
 def _bits(rules: LineRules) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 import regex
 
 from transforms.kernels import codepoints as bits
+from transforms.text import english
 
 #: where assigned characters are; the rest of Unicode has none of the properties (the test looks)
 _RANGES = (range(0xD800), range(0xE000, 0x40000), range(0xE0000, 0xE1000))
@@ -45,15 +46,22 @@ _BY_PATTERN = {
     bits.ENDS_LINE: r"[\p{Sentence_Terminal}\p{Script=Thai}\p{Script=Lao}៖៙៚]",
     bits.DATATROVE_PUNCTUATION: _DATATROVE_PUNCTUATION,
     bits.PLAIN: r"[\p{L}\p{M}]",
-    bits.LOWER: r"[\p{Ll}\p{Lo}\p{Lm}]",
+    bits.LOWER: f"[{english.LOWER}]",
     bits.LINE_END: r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]",
     bits.SYMBOL: "[#…]",
     bits.TERMINAL: r"\p{Sentence_Terminal}",
     bits.MARKLESS: r"[\p{Script=Thai}\p{Script=Lao}]",
     bits.CLOSER: r"[\p{Pe}\p{Pf}\p{Pi}\"'”’]",
-    bits.PUNCTUATION: r"\p{P}",
+    bits.ANY_PUNCTUATION: r"\p{P}",
+    bits.ICON: english.ICONS,
     bits.WORD: r"\w",
-    bits.DIGIT: r"\d",
+    bits.DECIMAL: r"\d",
+    bits.CURRENCY: english.CURRENCY,
+    bits.UPPER: f"[{english.UPPER}]",
+    bits.QUOTE: f"[{english.QUOTES}]",
+    bits.PUNCTUATION: f"[{english.QUOTES}{english.MARKS}]",
+    bits.SUFFIX: f"[{english.QUOTES}{english.MARKS}{english.ICONS}—–]",
+    bits.PREFIX: f"[{english.QUOTES}{english.MARKS}{english.ICONS}—–§%=]|{english.CURRENCY}",
 }
 
 
@@ -86,13 +94,13 @@ def two_levels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def properties() -> tuple[np.ndarray, np.ndarray]:
-    """The two tables of kernels.codepoints: index uint16, flags uint32."""
+    """The two tables of kernels.codepoints: index uint16, flags int64."""
     text = characters()
-    flags = np.zeros(len(text), np.uint32)
+    flags = np.zeros(len(text), np.int64)
     for bit, pattern in (*_WORD_BREAK.items(), *_BY_PATTERN.items()):
-        for match in regex.compile(f"{pattern}+", regex.V1).finditer(text):
+        for match in regex.compile(f"(?:{pattern})+", regex.V1).finditer(text):
             flags[match.start() : match.end()] |= bit
     tests = {bits.ALNUM: str.isalnum, bits.ALPHA: str.isalpha, bits.SPACE: str.isspace, bits.LOWERCASE: str.islower}
     for bit, test in tests.items():
-        flags |= np.fromiter(map(test, text), np.uint32, len(text)) * np.uint32(bit)
+        flags |= np.fromiter(map(test, text), np.int64, len(text)) * bit
     return two_levels(by_code(flags))

@@ -17,33 +17,34 @@ from transforms.signals import Document
 from transforms.text.words import split_unspaced
 
 # Double-quote-like and bracket marks that spaCy counts among the quotes; "," is among them in its table.
-_QUOTES = "'\"”“`‘´’‚,„»«「」『』（）〔〕【】《》〈〉⟦⟧"
-_MARKS = r"…,:;!?¿؟¡()\[\]{}<>_#*&。？！，、；：～·।،۔؛٪"
-_ICONS = r"\p{So}"
-_CURRENCY = r"[$£€¥฿₽﷼₴₠-₿]|US\$|C\$|A\$"
-_LOWER = r"\p{Ll}\p{Lo}\p{Lm}"
-_UPPER = r"\p{Lu}\p{Lo}\p{Lm}"
+QUOTES = "'\"”“`‘´’‚,„»«「」『』（）〔〕【】《》〈〉⟦⟧"
+MARKS = r"…,:;!?¿؟¡()\[\]{}<>_#*&。？！，、；：～·।،۔؛٪"
+ICONS = r"\p{So}"
+CURRENCY = r"[$£€¥฿₽﷼₴₠-₿]"
+_CURRENCIES = rf"{CURRENCY}|US\$|C\$|A\$"
+LOWER = r"\p{Ll}\p{Lo}\p{Lm}"
+UPPER = r"\p{Lu}\p{Lo}\p{Lm}"
 _UNITS = (
     "km²|km³|km|m²|m³|m/s|m|dm²|dm³|dm|cm²|cm³|cm|mm²|mm³|mm|ha|µm|nm|yd|in|ft|kg|g|mg|µg|t|lb|oz|km/h|kmh|mph|hPa|Pa|"
     "mbar|mb|MB|kb|KB|gb|GB|tb|TB|T|G|M|K|%"
 )
 
-_PREFIX = regex.compile(rf"§|%|=|—|–|\+(?![0-9])|\.\.+|[{_MARKS}]|[{regex.escape(_QUOTES)}]|{_CURRENCY}|{_ICONS}")
+_PREFIX = regex.compile(rf"§|%|=|—|–|\+(?![0-9])|\.\.+|[{MARKS}]|[{regex.escape(QUOTES)}]|{_CURRENCIES}|{ICONS}")
 _SUFFIX = regex.compile(
-    rf"(?:\.\.+|[{_MARKS}]|[{regex.escape(_QUOTES)}]|{_ICONS}|['’][sS]|—|–"
-    rf"|(?<=[0-9])\+|(?<=°[FfCcKk])\.|(?<=[0-9])(?:{_CURRENCY})|(?<=[0-9])(?:{_UNITS})"
-    rf"|(?<=[0-9{_LOWER}%²\-+{_MARKS}{regex.escape(_QUOTES)}])\.|(?<=[{_UPPER}][{_UPPER}])\.)$"
+    rf"(?:\.\.+|[{MARKS}]|[{regex.escape(QUOTES)}]|{ICONS}|['’][sS]|—|–"
+    rf"|(?<=[0-9])\+|(?<=°[FfCcKk])\.|(?<=[0-9])(?:{_CURRENCIES})|(?<=[0-9])(?:{_UNITS})"
+    rf"|(?<=[0-9{LOWER}%²\-+{MARKS}{regex.escape(QUOTES)}])\.|(?<=[{UPPER}][{UPPER}])\.)$"
 )
 _INFIX = regex.compile(
-    rf"\.\.+|…|{_ICONS}|(?<=[0-9])[+\-*^](?=[0-9-])"
-    rf"|(?<=[{_LOWER}{regex.escape(_QUOTES)}])\.(?=[{_UPPER}{regex.escape(_QUOTES)}])"
+    rf"\.\.+|…|{ICONS}|(?<=[0-9])[+\-*^](?=[0-9-])"
+    rf"|(?<=[{LOWER}{regex.escape(QUOTES)}])\.(?=[{UPPER}{regex.escape(QUOTES)}])"
     rf"|(?<=\p{{L}}),(?=\p{{L}})|(?<=[\p{{L}}0-9])(?:---|--|——|[-–—~])(?=\p{{L}})"
     rf"|(?<=[\p{{L}}0-9])[:<>=/](?=\p{{L}})"
 )
 _URL = regex.compile(
     rf"(?:[\w+.\-]{{2,}}://)?(?:\S+@)?"
     rf"(?:(?:[1-9]\d{{0,2}})(?:\.\d{{1,3}}){{3}}"
-    rf"|(?:(?:[A-Za-z0-9\u00a1-\uffff][A-Za-z0-9\u00a1-\uffff_-]{{0,62}})?[A-Za-z0-9\u00a1-\uffff]\.)+[{_LOWER}]{{2,63}})"
+    rf"|(?:(?:[A-Za-z0-9\u00a1-\uffff][A-Za-z0-9\u00a1-\uffff_-]{{0,62}})?[A-Za-z0-9\u00a1-\uffff]\.)+[{LOWER}]{{2,63}})"
     rf"(?::\d{{2,5}})?(?:[/?#]\S*)?"
 )
 

@@ -16,7 +16,7 @@ from transforms.kernels import counts, lines, ngrams
 from transforms.kernels import signals as kernels
 from transforms.signals import Computed, column_name, register_kernel, signal_field
 from transforms.text.codepoint_tables import properties
-from transforms.text.english_chunks import chunk_table
+from transforms.text.english_exceptions import exception_arrays
 from transforms.text.signals_gopher import PRESETS
 from transforms.text.signals_repetition import DUPLICATE_SIZES, TOP_SIZES
 
@@ -156,7 +156,7 @@ def _fineweb() -> dict[str, _Made]:
         "fineweb.line_punct_ratio": _Made(needs, _ratio(_field(line + lines.PUNCTUATED), total)),
         "fineweb.short_line_ratio": _Made(needs, _ratio(_field(line + lines.SHORT), total)),
         "fineweb.char_dup_ratio": _Made(needs, _ratio(later, _visible)),
-        "fineweb.newline_ratio": _Made(kernels.ENGLISH_WORDS, _ratio(newlines, words)),
+        "fineweb.newline_ratio": _Made(kernels.ENGLISH_COUNT, _ratio(newlines, words)),
     }
 
 
@@ -179,12 +179,9 @@ def compute(text: pa.Array, columns: Sequence[str]) -> Computed:
     needs = 0
     for column in columns:
         needs |= _MADE[column].needs
-    table = chunk_table()
-    if needs & (kernels.ENGLISH_WORDS | kernels.ENGLISH_NGRAMS):
-        table.learn(data, offsets)
     out = np.zeros((len(text), kernels.NUM_FIELDS), np.int64)
     undone = np.zeros(len(text), np.bool_)
-    kernels.measure(data, offsets, *properties(), needs, table.whole, table.keys, table.where, table.pool, out, undone)
+    kernels.measure(data, offsets, *properties(), needs, exception_arrays(), out, undone)
     return Computed([_column(column, out) for column in columns], undone)
 
 
