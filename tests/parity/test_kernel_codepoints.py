@@ -58,6 +58,8 @@ TESTS = {
     bits.ALNUM: str.isalnum,
     bits.ALPHA: str.isalpha,
     bits.SPACE: str.isspace,
+    bits.UPPERCASE: str.isupper,
+    bits.ANY_DIGIT: str.isdigit,
     bits.LINE_END: lambda c: len(f"a{c}b".splitlines()) == 2,
     bits.ENDS_LINE: lambda c: ends_sentence(c) or c in _KHMER_SIGNS,
     bits.SYMBOL: lambda c: c in "#…",

@@ -36,6 +36,8 @@ MARKLESS = 1 << 20  # Thai and Lao, which have no terminal marks
 CLOSER = 1 << 21  # closing brackets and quotes, which belong to the sentence before them
 ANY_PUNCTUATION = 1 << 22  # \p{P}
 LOWERCASE = 1 << 32  # str.islower
+UPPERCASE = 1 << 33  # str.isupper
+ANY_DIGIT = 1 << 34  # str.isdigit: superscripts too
 
 #: the classes of the English tokenizer
 ICON = 1 << 23  # \p{So}

@@ -63,6 +63,14 @@ _BY_PATTERN = {
     bits.SUFFIX: f"[{english.QUOTES}{english.MARKS}{english.ICONS}—–]",
     bits.PREFIX: f"[{english.QUOTES}{english.MARKS}{english.ICONS}—–§%=]|{english.CURRENCY}",
 }
+_BY_METHOD = {
+    bits.ALNUM: str.isalnum,
+    bits.ALPHA: str.isalpha,
+    bits.SPACE: str.isspace,
+    bits.LOWERCASE: str.islower,
+    bits.UPPERCASE: str.isupper,
+    bits.ANY_DIGIT: str.isdigit,
+}
 
 
 @cache
@@ -100,7 +108,22 @@ def properties() -> tuple[np.ndarray, np.ndarray]:
     for bit, pattern in (*_WORD_BREAK.items(), *_BY_PATTERN.items()):
         for match in regex.compile(f"(?:{pattern})+", regex.V1).finditer(text):
             flags[match.start() : match.end()] |= bit
-    tests = {bits.ALNUM: str.isalnum, bits.ALPHA: str.isalpha, bits.SPACE: str.isspace, bits.LOWERCASE: str.islower}
-    for bit, test in tests.items():
+    for bit, test in _BY_METHOD.items():
         flags |= np.fromiter(map(test, text), np.int64, len(text)) * bit
     return two_levels(by_code(flags))
+
+
+@cache
+def case_folds() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """str.casefold as two levels and a pool: 0 where a code point stays, else the place in the pool, int32, of how many
+    it becomes and of these."""
+    text = characters()
+    pool = [0]
+    folds = np.zeros(len(text), np.uint32)
+    for at, character in enumerate(text):
+        if (folded := character.casefold()) != character:
+            folds[at] = len(pool)
+            pool += [len(folded), *map(ord, folded)]
+    pooled = np.asarray(pool, np.int32)
+    pooled.setflags(write=False)
+    return (*two_levels(by_code(folds)), pooled)
