@@ -11,6 +11,7 @@ from rich.console import Console
 
 from schemas.errors import RecipeError
 from transforms.dedup.base import Dedup
+from transforms.dedup.spans import SpanDedup
 from transforms.registry import catalog, get
 
 
@@ -51,7 +52,7 @@ def describe(cls: Any) -> dict[str, Any]:
     }
     return {
         "version": cls.version,
-        "global": issubclass(cls, Dedup),
+        "global": issubclass(cls, Dedup | SpanDedup),
         "summary": doc.split("\n\n")[0].replace("\n", " "),
         "doc": doc,
         "params": params,

@@ -12,6 +12,7 @@ from apache_beam.runners.runner import PipelineState
 
 import pipeline.coders  # noqa: F401  registers the record batch coder wherever a graph is built
 from pipeline.dedup.job import dedup_graph
+from pipeline.dedup.spans import span_graph
 from pipeline.dedup.task import DedupTask
 from pipeline.pool import PooledMap
 from pipeline.runners import is_local, pipeline_arguments
@@ -53,7 +54,10 @@ class Launcher:
 
     def dedup(self, task: DedupTask) -> None:
         """Runs one global step."""
-        self._run(lambda root: dedup_graph(root, task, self.pool))
+        if (step := task.span_step()) is not None:
+            self._run(lambda root: span_graph(root, task, step.max_rows))
+        else:
+            self._run(lambda root: dedup_graph(root, task, self.pool))
 
     def _run(self, build: Callable[[beam.Pipeline], Any]) -> None:
         runner, options = pipeline_arguments(self.runner, self.flags)

@@ -2,8 +2,10 @@
 
     source ─► stage 0: local steps ─► global steps ─► stage 1: local steps ─► … ─► last stage: tokens.encode
 
-A global step (dedup) needs every row's keys, so it ends a stage; neighbouring global steps share one. Training the
-tokenizer needs every kept row, so it ends one too. Each stage is one pass over the work units.
+A global step (dedup) needs every row's keys, so it ends a stage; neighbouring global steps share one, unless the
+earlier one changes rows. One that removes spans of text finds them at the end of a stage, and is also the first local
+step of the next, where it cuts them out. Training the tokenizer needs every kept row, so it ends a stage too. Each
+stage is one pass over the work units.
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from schemas.ledger import ledger_schema, score_fields
 from schemas.recipe import Recipe, TokenizerSpec
 from schemas.sample import SAMPLE
 from transforms.dedup.base import Dedup
+from transforms.dedup.spans import SpanDedup
 from transforms.registry import build
 
 #: stands for the tokenizer a run has not trained or copied yet
@@ -32,7 +35,7 @@ class StagePlan:
     """One pass over the work units, and the global steps after it."""
 
     steps: tuple[Step, ...]
-    dedups: tuple[tuple[str, Dedup], ...]
+    dedups: tuple[tuple[str, Dedup | SpanDedup], ...]
     schema: pa.Schema  # of the kept rows
 
 
@@ -49,18 +52,20 @@ class Plan:
 def compile_plan(recipe: Recipe, tokenizer: str = TOKENIZER_PENDING) -> Plan:
     """Compiles a resolved recipe, walking the schema through every step; raises RecipeError where one cannot run."""
     sources = tuple((f"input:{spec.use}", source_registry.build(spec.use, dict(spec.params))) for spec in recipe.inputs)
-    groups: list[tuple[list[Step], list[tuple[str, Dedup]]]] = [([], [])]
+    groups: list[tuple[list[Step], list[tuple[str, Dedup | SpanDedup]]]] = [([], [])]
     for number, spec in enumerate(recipe.steps, start=1):
         label = f"{number}:{spec.use}"
         made = build(spec.use, dict(spec.params))
-        if isinstance(made, Dedup):
-            if groups[-1][1] and groups[-1][1][-1][1].of_parts:
+        if isinstance(made, Dedup | SpanDedup):
+            if any(isinstance(other, Dedup) and other.of_parts for _, other in groups[-1][1]):
                 groups.append(([], []))
             if spec.when is not None:
                 raise RecipeError(
                     f"recipe {recipe.name!r}, {label}: a global step compares all rows; it takes no `when`"
                 )
             groups[-1][1].append((label, made))
+            if isinstance(made, SpanDedup):
+                groups.append(([Step(label, made)], []))
         else:
             if groups[-1][1]:
                 groups.append(([], []))
@@ -107,7 +112,7 @@ class StageKey:
         """The stage with its transforms set up; a worker holds one at a time, and no other stage's models."""
         return _ready_stage(self)
 
-    def ready_dedup(self, label: str) -> Dedup:
+    def ready_dedup(self, label: str) -> Dedup | SpanDedup:
         """One of the stage's global steps, set up."""
         return _ready_dedup(self, label)
 
@@ -128,7 +133,7 @@ def _ready_stage(key: StageKey) -> StagePlan:
 
 
 @lru_cache(maxsize=1)
-def _ready_dedup(key: StageKey, label: str) -> Dedup:
+def _ready_dedup(key: StageKey, label: str) -> Dedup | SpanDedup:
     stage = compile_plan(Recipe.model_validate_json(key.recipe_json), key.tokenizer).stages[key.stage]
     found = next(dedup for name, dedup in stage.dedups if name == label)
     found.setup()

@@ -1,4 +1,4 @@
-"""Kept rows of a finished stage, less what global steps dropped from them."""
+"""Kept rows of a finished stage, less what global steps dropped from them, and with the spans they found in them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from pipeline.storage import map_arrow
 from pipeline.workdir import read_drops
 from schemas.reject import REJECT_FIELDS, rejected_schema
+from transforms.base import append_columns
+from transforms.dedup.spans import SPANS
 from transforms.parts import part_rows, remove_parts
 
 
 @dataclass(frozen=True, slots=True)
 class Survivors:
     """One batch of a stage's kept rows: `rows` [n] are their numbers in the unit's kept file; `rejected` holds, by
-    step label, the rows and parts that global steps took."""
+    step label, the rows and parts that global steps took. Where one found spans of text to remove, the batch has the
+    column SPANS, for that step to go on with (transforms.dedup.spans)."""
 
     batch: pa.RecordBatch
     rows: np.ndarray
@@ -38,6 +42,8 @@ def survivors(kept: str | Path, drops: str | None) -> Iterator[Survivors]:
 
 
 def _apply(batch: pa.RecordBatch, rows: np.ndarray, drops: pa.Table) -> Survivors:
+    of_spans = drops.column("spans").is_valid()
+    found, drops = drops.filter(of_spans), drops.filter(pc.invert(of_spans))
     at = drops.column("row").to_numpy().astype(np.int64) - rows[0]
     parts = drops.column("part").to_numpy()
     media = batch.column("media")
@@ -56,7 +62,16 @@ def _apply(batch: pa.RecordBatch, rows: np.ndarray, drops: pa.Table) -> Survivor
     keep = np.ones(batch.num_rows, bool)
     keep[at[parts < 0]] = False
     survived = remove_parts(batch, flat[parts >= 0]) if (parts >= 0).any() else batch
+    if found.num_rows:
+        survived = append_columns(survived, [(SPANS, _spans(found, rows))])
     return Survivors(survived.filter(pa.array(keep)), rows[keep], rejected)
+
+
+def _spans(found: pa.Table, rows: np.ndarray) -> pa.Array:
+    """The spans found in each of some rows, null where there are none."""
+    place = np.full(len(rows), -1)
+    place[found.column("row").to_numpy().astype(np.int64) - rows[0]] = np.arange(found.num_rows)
+    return found.column("spans").combine_chunks().take(pa.array(place, mask=place < 0))
 
 
 def _with_reasons(taken: pa.RecordBatch, drops: pa.Table, of_parts: bool) -> pa.RecordBatch:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from pipeline.dedup.records import KEYS, key_batch
+from pipeline.dedup.records import keys_schema, signed_batch
 from pipeline.engine import ERROR, Judged, LostRowsError, run_steps
 from pipeline.ledger import rejected_rows
 from pipeline.plan import Plan, StageKey, StagePlan
@@ -71,7 +71,7 @@ def run_stage(task: StageTask) -> dict[str, Any]:
     with ExitStack() as stack:
         kept = _writer(stack, files.kept, stage.schema)
         ledger = _writer(stack, files.ledger, plan.ledger)
-        keys = {label: _writer(stack, files.keys(label), KEYS) for label, _ in stage.dedups}
+        keys = {label: _writer(stack, files.keys(label), keys_schema(step)) for label, step in stage.dedups}
         for judged in _judged(task, plan, stage, tally):
             for label, rows in judged.rejected:
                 ledger.write_batch(rejected_rows(label, rows, plan.ledger))
@@ -80,8 +80,8 @@ def run_stage(task: StageTask) -> dict[str, Any]:
             batch = judged.kept
             if not batch.num_rows:
                 continue
-            for label, dedup in stage.dedups:
-                signed = key_batch(dedup.keys(batch), tally.rows_kept)
+            for label, step in stage.dedups:
+                signed = signed_batch(step, batch, tally.rows_kept)
                 keys[label].write_batch(signed)
                 tally.keys[label] += signed.num_rows
             kept.write_batch(batch)

@@ -11,19 +11,21 @@ from typing import Any
 import pyarrow as pa
 
 from pipeline.storage import map_arrow, write_arrow
+from transforms.dedup.spans import SPANS
 
 WORK = ".work"
 
 #: what a global step takes from a unit's kept rows: `row` in the unit's kept file, `part` (media.index) or -1 for the
-#: whole row, and the kept row it duplicates
+#: whole row, and the kept row it duplicates; or, without a reason, `spans` of the row's text
 DROPS = pa.schema(
     [
         pa.field("row", pa.uint32(), nullable=False),
         pa.field("part", pa.int32(), nullable=False),
         pa.field("label", pa.string(), nullable=False),
-        pa.field("reason", pa.string(), nullable=False),
+        pa.field("reason", pa.string()),
         pa.field("detail", pa.string()),
         pa.field("match_id", pa.string()),
+        pa.field("spans", SPANS.type),
     ]
 )
 

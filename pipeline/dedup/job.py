@@ -132,6 +132,7 @@ class WriteDrops:
                     "reason": "duplicate",
                     "detail": detail,
                     "match_id": texts.get(int(pairs["a_node"][k]), "id"),
+                    "spans": None,
                 }
             )
         before = read_drops(self._task.drops_before[unit])

@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from transforms.dedup.base import Keys
+from transforms.dedup.base import Dedup
+from transforms.dedup.spans import SpanDedup
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:
@@ -30,12 +31,28 @@ PAIRS = _schema(
     similarity=pa.float64(),
 )
 
+#: one key of one span of a row's text; `row` in the unit's kept file
+SPAN_KEYS = _schema(hi=pa.uint64(), lo=pa.uint64(), row=pa.uint32(), start=pa.uint32(), stop=pa.uint32())
+
+#: in how many rows of a unit a key is
+SPAN_COUNTS = _schema(hi=pa.uint64(), lo=pa.uint64(), unit=pa.uint32(), rows=pa.uint32())
+
 UNIT_SHIFT = np.uint64(32)
 ROW_MASK = np.uint64(0xFFFFFFFF)
 
 
-def key_batch(keys: Keys, first_row: int) -> pa.RecordBatch:
+def keys_schema(step: Dedup | SpanDedup) -> pa.Schema:
+    """What a step's key files hold."""
+    return SPAN_KEYS if isinstance(step, SpanDedup) else KEYS
+
+
+def signed_batch(step: Dedup | SpanDedup, batch: pa.RecordBatch, first_row: int) -> pa.RecordBatch:
     """A batch's keys with the rows' numbers in the unit; `first_row` is the batch's place in the unit's kept file."""
+    if isinstance(step, SpanDedup):
+        found = step.span_keys(batch)
+        row = found.row.astype(np.uint32) + np.uint32(first_row)
+        return batch_of(SPAN_KEYS, found.key[:, 0], found.key[:, 1], row, found.start, found.stop)
+    keys = step.keys(batch)
     node = keys.row.astype(np.uint64) + np.uint64(first_row)
     hi, lo = np.ascontiguousarray(keys.key[:, 0]), np.ascontiguousarray(keys.key[:, 1])
     return batch_of(KEYS, keys.band, hi, lo, keys.rank, node, keys.part)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.plan import StageKey
 from transforms.dedup.base import Dedup
+from transforms.dedup.spans import SpanDedup
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,4 +23,11 @@ class DedupTask:
 
     def step(self) -> Dedup:
         """The transform, set up."""
-        return self.key.ready_dedup(self.label)
+        found = self.key.ready_dedup(self.label)
+        assert isinstance(found, Dedup), self.label
+        return found
+
+    def span_step(self) -> SpanDedup | None:
+        """The transform, set up, when it is one that removes spans."""
+        found = self.key.ready_dedup(self.label)
+        return found if isinstance(found, SpanDedup) else None

@@ -1,6 +1,7 @@
 """What every transform keeps, as functions: each takes a transform and a batch, and raises ContractBroken.
 
-`check_all` runs them in turn. The global steps (`Dedup`), which decide nothing themselves, have `check_dedup`.
+`check_all` runs them in turn. The global steps (`Dedup`), which decide nothing themselves, have `check_dedup`; those on
+spans of text (`SpanDedup`) have both, because they are local steps too.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from schemas.reject import rejected_schema
 from schemas.sample import SAMPLE_COLUMNS, SENTINEL, check_sample, is_part_field
 from transforms.base import Explode, Outcome, Transform
 from transforms.dedup.base import Dedup, Keys
+from transforms.dedup.spans import SpanDedup, SpanKeys
 
 #: Columns that say who a row is; no transform changes them in a row it keeps.
 _IDENTITY = ("id", "source", "url", "meta")
@@ -149,26 +151,30 @@ def check_split_invariant(transform: Transform, batch: pa.RecordBatch, outcome: 
         _same_outcome(f"the batch split at {borders[1:-1]}", outcome, together)
 
 
-def check_dedup(step: Dedup, batch: pa.RecordBatch) -> Keys:
+def check_dedup(step: Dedup | SpanDedup, batch: pa.RecordBatch) -> Keys | SpanKeys:
     """The smaller contract of a global step: its keys exist, are deterministic and split-invariant, and it pickles."""
     before = _ipc(batch)
-    keys = step.keys(batch)
+    keys = _signed(step, batch)
     _hold(_ipc(batch) == before, "keys changed the batch it was given")
     lengths = {field.name: len(getattr(keys, field.name)) for field in dataclasses.fields(keys)}
     _hold(len(set(lengths.values())) == 1, f"the key arrays differ in length: {lengths}")
     _hold(keys.key.shape == (len(keys.row), 2), f"key is {keys.key.shape}, not [n, 2]")
-    _keys_name_what_is_there(batch, keys)
-    _same_keys("a second run", keys, step.keys(batch))
+    (_spans_are_text if isinstance(keys, SpanKeys) else _keys_name_what_is_there)(batch, keys)
+    _same_keys("a second run", keys, _signed(step, batch))
     shipped = pickle.loads(pickle.dumps(type(step)(step.params)))  # noqa: S301 - our own bytes
     shipped.setup()
-    _same_keys("the pickled step", keys, shipped.keys(batch))
+    _same_keys("the pickled step", keys, _signed(shipped, batch))
     for borders in _splits(batch.num_rows):
         pieces = []
         for start, end in itertools.pairwise(borders):
-            piece = step.keys(batch.slice(start, end - start))
+            piece = _signed(step, batch.slice(start, end - start))
             pieces.append(dataclasses.replace(piece, row=piece.row + np.uint32(start)))
         _same_keys(f"the batch split at {borders[1:-1]}", keys, _join_keys(pieces))
     return keys
+
+
+def _signed(step: Dedup | SpanDedup, batch: pa.RecordBatch) -> Any:
+    return step.span_keys(batch) if isinstance(step, SpanDedup) else step.keys(batch)
 
 
 def _hold(claim: bool, otherwise: str) -> None:
@@ -199,6 +205,19 @@ def _keys_name_what_is_there(batch: pa.RecordBatch, keys: Keys) -> None:
         there |= {(row, part["index"]) for part in media}
     named = set(zip(keys.row.tolist(), keys.part.tolist(), strict=True))
     _hold(named <= there, f"keys of rows or parts that are not there: {sorted(named - there)}")
+
+
+def _spans_are_text(batch: pa.RecordBatch, keys: SpanKeys) -> None:
+    places = list(zip(keys.row.tolist(), keys.start.tolist(), keys.stop.tolist(), strict=True))
+    _hold(places == sorted(places), "spans are out of order")
+    texts = [text.encode() for text in batch.column("text").to_pylist()]
+    for row, start, stop in places:
+        _hold(row < len(texts) and start < stop <= len(texts[row]), f"a span that is not there: {(row, start, stop)}")
+        try:
+            held = texts[row][start:stop].decode()
+        except UnicodeDecodeError as error:
+            raise ContractBroken(f"a span that cuts a character: {(row, start, stop)}") from error
+        _hold(SENTINEL not in held, f"a span that holds a media part: {(row, start, stop)}")
 
 
 def _parts_once(batch: pa.RecordBatch, kept: pa.RecordBatch, removed: pa.RecordBatch) -> None:
@@ -250,13 +269,13 @@ def _join(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
     return table.to_batches()[0] if table.num_rows else batches[0].slice(0, 0)
 
 
-def _join_keys(pieces: list[Keys]) -> Keys:
-    names = [field.name for field in dataclasses.fields(Keys)]
-    return Keys(**{name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in names})
+def _join_keys(pieces: list[Any]) -> Any:
+    names = [field.name for field in dataclasses.fields(pieces[0])]
+    return type(pieces[0])(**{name: np.concatenate([getattr(piece, name) for piece in pieces]) for name in names})
 
 
-def _same_keys(what: str, one: Keys, other: Keys) -> None:
-    names: list[str] = [field.name for field in dataclasses.fields(Keys)]
+def _same_keys(what: str, one: Keys | SpanKeys, other: Keys | SpanKeys) -> None:
+    names: list[str] = [field.name for field in dataclasses.fields(one)]
     differing = [name for name in names if not _same_array(getattr(one, name), getattr(other, name))]
     _hold(not differing, f"{what} gives other {' and '.join(differing)}")
 

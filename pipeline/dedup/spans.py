@@ -1,0 +1,151 @@
+"""A global step on spans of text as a Beam graph: keys ─► counts per unit ─► keys to remove per unit ─► drops per unit.
+
+Only (key, unit, rows) crosses the network, once for every key a unit has, and comes back as the keys that the unit
+loses: where their spans are stays in the unit's key file. A line that occurs a million times costs a thousand units a
+thousand records. Everything is linear; a partition holds the counts of its keys, 24 bytes each, and no text is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from pipeline.coders import KEYED_BATCH
+from pipeline.dedup.job import PARTITIONS
+from pipeline.dedup.records import SPAN_COUNTS, SPAN_KEYS, batch_of, columns_of
+from pipeline.dedup.task import DedupTask
+from pipeline.storage import map_arrow, write_arrow
+from pipeline.workdir import DROPS, read_drops
+from transforms.dedup.spans import SPANS
+from transforms.kernels.segments import count_rows, first_of_equal
+
+
+def span_graph(root: beam.Pipeline, task: DedupTask, max_rows: int | None) -> Any:
+    """Builds the graph; the output is one number a unit: how many spans it lost in this step."""
+    removed = (
+        root
+        | "Units" >> beam.Create(sorted(task.keys))
+        | "SpreadUnits" >> beam.Reshuffle()
+        | "CountKeys" >> beam.ParDo(CountKeys(task)).with_output_types(KEYED_BATCH)
+        | "GroupKeys" >> beam.GroupByKey()
+        | "Choose" >> beam.FlatMapTuple(Choose(max_rows)).with_output_types(KEYED_BATCH)
+    )
+    everyone = (
+        root | "AllUnits" >> beam.Create(sorted(task.drops_after)) | "Mark" >> beam.Map(lambda unit: (unit, None))
+    )
+    return (
+        {"keys": removed, "unit": everyone}
+        | "GroupDrops" >> beam.CoGroupByKey()
+        | "WriteDrops" >> beam.MapTuple(WriteSpans(task, keep_first=max_rows is None)).with_output_types(int)
+    )
+
+
+def span_keys(task: DedupTask, unit: int) -> dict[str, np.ndarray]:
+    """A unit's keys, less those of rows already dropped."""
+    columns = columns_of(map_arrow(task.keys[unit]), SPAN_KEYS)
+    alive = ~np.isin(columns["row"], read_drops(task.drops_before[unit]).column("row").to_numpy())
+    return {name: values[alive] for name, values in columns.items()}
+
+
+class CountKeys(beam.DoFn):
+    """In how many rows of a unit each key is, split by hash into PARTITIONS batches."""
+
+    def __init__(self, task: DedupTask) -> None:
+        self._task = task
+
+    def process(self, unit: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        counts = counted(span_keys(self._task, unit), unit)
+        place = counts.column("lo").to_numpy() % np.uint64(PARTITIONS)
+        for partition in np.unique(place):
+            yield int(partition), counts.filter(pa.array(place == partition))
+
+
+def counted(columns: dict[str, np.ndarray], unit: int) -> pa.RecordBatch:
+    """SPAN_COUNTS of a unit's keys."""
+    group = np.empty(len(columns["row"]), np.int64)
+    firsts = first_of_equal(columns["hi"], columns["lo"], group)
+    rows = np.zeros(len(firsts), np.int64)
+    count_rows(group, columns["row"], rows)
+    return batch_of(SPAN_COUNTS, columns["hi"][firsts], columns["lo"][firsts], np.full(len(firsts), unit), rows)
+
+
+class Choose:
+    """The keys of a partition whose spans go, by the unit that loses them."""
+
+    def __init__(self, max_rows: int | None) -> None:
+        self._max_rows = max_rows
+
+    def __call__(self, _: int, batches: Iterable[pa.RecordBatch]) -> Iterator[tuple[int, pa.RecordBatch]]:
+        columns = columns_of(list(batches), SPAN_COUNTS)
+        gone = pa.array(chosen_keys(columns, self._max_rows))
+        chosen = batch_of(SPAN_COUNTS, *columns.values()).filter(gone)
+        unit = chosen.column("unit").to_numpy()
+        for number in np.unique(unit):
+            yield int(number), chosen.filter(pa.array(unit == number))
+
+
+def chosen_keys(columns: dict[str, np.ndarray], max_rows: int | None) -> np.ndarray:
+    """Mask of the (key, unit) whose spans go: where a key is in more than `max_rows` rows of all units together; or,
+    without a limit, in every unit but the first that has it."""
+    group = np.empty(len(columns["hi"]), np.int64)
+    count = len(first_of_equal(columns["hi"], columns["lo"], group))
+    if max_rows is not None:
+        total = np.bincount(group, columns["rows"], count)  # float64, exact below 2^53
+        return total[group] > max_rows
+    first = np.full(count, np.iinfo(np.int64).max)
+    np.minimum.at(first, group, columns["unit"].astype(np.int64))
+    return columns["unit"] > first[group]
+
+
+class WriteSpans:
+    """Commits a unit's drops: those it had, and the spans of the keys it loses, one entry a row."""
+
+    def __init__(self, task: DedupTask, *, keep_first: bool) -> None:
+        self._task = task
+        self._keep_first = keep_first
+
+    def __call__(self, unit: int, grouped: dict[str, Iterable[pa.RecordBatch]]) -> int:
+        removed = columns_of(list(grouped["keys"]), SPAN_COUNTS)
+        columns = span_keys(self._task, unit)
+        gone = removed_spans(columns, removed, keep_first=self._keep_first)
+        before = read_drops(self._task.drops_before[unit])
+        fresh = span_drops({name: values[gone] for name, values in columns.items()}, self._task.label)
+        write_arrow(Path(self._task.drops_after[unit]), DROPS, iter([*before.to_batches(), fresh]))
+        return int(np.count_nonzero(gone))
+
+
+def removed_spans(columns: dict[str, np.ndarray], removed: dict[str, np.ndarray], *, keep_first: bool) -> np.ndarray:
+    """Mask of a unit's spans: those of the removed keys, and with `keep_first` those that repeat an earlier one."""
+    known = len(removed["hi"])
+    hi, lo = (np.concatenate([removed[name], columns[name]]) for name in ("hi", "lo"))
+    group = np.empty(len(hi), np.int64)
+    firsts = first_of_equal(hi, lo, group)
+    gone = group[known:] < known
+    if keep_first:
+        again = np.ones(len(hi), bool)
+        again[firsts] = False
+        gone |= again[known:]
+    return gone
+
+
+def span_drops(columns: dict[str, np.ndarray], label: str) -> pa.RecordBatch:
+    """Spans as drops, one entry a row that loses some."""
+    rows, starts = np.unique(columns["row"], return_index=True)
+    offsets = np.append(starts, len(columns["row"])).astype(np.int32)
+    spans = pa.StructArray.from_arrays(
+        [pa.array(columns[name], pa.uint32()) for name in ("start", "stop")], fields=list(SPANS.type.value_type)
+    )
+    nothing = pa.nulls(len(rows), pa.string())
+    arrays = [
+        pa.array(rows, pa.uint32()),
+        pa.array(np.full(len(rows), -1, np.int32)),
+        pa.array([label] * len(rows), pa.string()),
+        *(nothing, nothing, nothing),
+        pa.ListArray.from_arrays(pa.array(offsets), spans, type=SPANS.type),
+    ]
+    return pa.RecordBatch.from_arrays(arrays, schema=DROPS)

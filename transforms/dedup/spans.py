@@ -1,0 +1,81 @@
+"""The shape of a global step that removes spans of text: lines, paragraphs, or any other pieces that recur.
+
+Like a `Dedup`, it signs rows locally and the pipeline brings equal keys together; unlike one, it goes on as a local
+step: at the head of the next stage `apply` cuts what was found out of the text and judges what is left.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from transforms.base import Outcome, P, Transform, Verdicts, append_columns, append_fields, partition
+from transforms.text.segments import edited, without
+
+#: on its way from the pipeline to `apply` only: the spans of each row's text that go, null where none does
+SPANS = pa.field(
+    "dedup.spans",
+    pa.list_(
+        pa.struct([pa.field("start", pa.uint32(), nullable=False), pa.field("stop", pa.uint32(), nullable=False)])
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SpanKeys:
+    """Keys of a batch; parallel arrays, one entry a span, rows and each row's spans in ascending order.
+
+    row: uint32 [n], batch row · start, stop: uint32 [n], bytes of the row's text; spans may overlap ·
+    key: uint64 [n, 2], 128 bits. Equal keys mean: the same text.
+    """
+
+    row: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+    key: np.ndarray
+
+
+class SpanDedup(Transform[P]):
+    """Base of the global steps that remove spans. Rows are other rows afterwards, so it ends its stage."""
+
+    edits_text = True
+
+    @property
+    @abstractmethod
+    def max_rows(self) -> int | None:
+        """A key that is in more rows loses all of its spans; None: all but the first in canonical order."""
+
+    @abstractmethod
+    def span_keys(self, batch: pa.RecordBatch) -> SpanKeys:
+        """The batch's spans; text without any is never removed."""
+
+    @abstractmethod
+    def judge(self, batch: pa.RecordBatch, num_spans: np.ndarray) -> Verdicts:
+        """One verdict a row as it is without its spans, of which there were `num_spans`, int64 [rows]."""
+
+    def removed_field(self) -> pa.Field:
+        """The column that says how many spans each row lost."""
+        return pa.field(f"{self.name}.removed", pa.int32())
+
+    def output_schema(self, schema: pa.Schema) -> pa.Schema:
+        at = schema.get_field_index(SPANS.name)
+        return append_fields(schema if at < 0 else schema.remove(at), [self.removed_field()])
+
+    def apply(self, batch: pa.RecordBatch) -> Outcome:
+        at = batch.schema.get_field_index(SPANS.name)
+        counts = np.zeros(batch.num_rows, np.int64)
+        text = batch.column("text")
+        if at >= 0:
+            found = batch.column(at)
+            counts = pc.fill_null(pc.list_value_length(found), 0).to_numpy().astype(np.int64)
+            flat = found.flatten()
+            spans = np.stack([flat.field(side).to_numpy() for side in ("start", "stop")], axis=1)
+            text = without(text, np.repeat(np.arange(batch.num_rows), counts), spans)
+            batch = batch.remove_column(at)
+        counted = append_columns(batch, [(self.removed_field(), pa.array(counts, pa.int32()))])
+        verdicts = self.judge(edited(counted, text), counts)
+        return partition(edited(counted, text, verdicts.arrays()[0]), verdicts)
