@@ -23,6 +23,11 @@ EDITING = [
         ("text.c4_quality", {"preset": preset, "min_sentences": None})
         for preset in ("paper", "datatrove", "dclm", "dolma")
     ),
+    ("text.line_dedup", {"min_words": 1}),
+    ("text.line_dedup", {"unit": "paragraph", "min_words": 1}),
+    ("text.line_filter", {}),
+    ("text.refinedweb_lines", {"max_removed_word_ratio": None}),
+    ("text.refinedweb_lines", {"preset": "dclm"}),
 ]
 PIECES = st.one_of(
     st.text(max_size=12),
@@ -39,6 +44,9 @@ PIECES = st.one_of(
             "Ã©",
             "[12]",
             "javascript",
+            "Read more...",
+            "3 likes",
+            "HOME",
         ]
     ),
 ).map(lambda piece: piece.replace(SENTINEL, ""))

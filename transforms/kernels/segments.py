@@ -39,13 +39,13 @@ def segments(data, offsets, paragraphs, one_number, index, flags, fold_index, fo
     number in it is 0.
     """
     room = len(offsets) - 1
-    for at in range(offsets[0], offsets[-1]):
-        room += data[at] == 0x0A
+    for at in range(offsets[0] + 1, offsets[-1]):
+        room += data[at] == 0x0A and data[at - 1] != 0x0A
     row = np.empty(room, np.int64)
     spans = np.empty((room, 2), np.int64)
-    counts = np.zeros((room, NUM_COUNTS), np.int32)
+    counts = np.empty((room, NUM_COUNTS), np.int32)
     keys = np.empty((room, 2), np.uint64)
-    media = np.zeros(room, np.bool_)
+    media = np.empty(room, np.bool_)
     n = 0
     for r in range(len(offsets) - 1):
         begin, end = offsets[r], offsets[r + 1]
@@ -85,6 +85,8 @@ def segments(data, offsets, paragraphs, one_number, index, flags, fold_index, fo
                 is_open = True
                 row[n] = r
                 spans[n, 0] = line - begin
+                counts[n] = 0
+                media[n] = False
             elif spaces:
                 first, second = step(first, _BLANK), _step_2(second, _BLANK)
                 counts[n, CHARS] += spaces

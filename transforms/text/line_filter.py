@@ -17,7 +17,7 @@ REMOVED = pa.field("text.line_filter.removed", pa.int32())
 
 
 class LineFilterParams(Params):
-    """What to remove; every group has lists of ours for 29 languages (transforms/text/assets/line_*.txt)."""
+    """What to remove; every group has lists of our own for 29 languages (transforms/text/assets/line_*.txt)."""
 
     #: [1], [edit], [citation needed] and what they are in other wikis, out of the lines that hold them
     citations: bool = True
@@ -53,7 +53,7 @@ class LineFilter(Transform[LineFilterParams]):
         params = self.params
         whole = [name for name, on in (("navigation", params.navigation), ("policy_names", params.policies)) if on]
         held = [name for name, on in (("cookies", params.cookies), ("policies", params.policies)) if on]
-        self._patterns = [pattern(*names) for pattern, names in ((consists_of, whole), (holds, held)) if names]
+        self._patterns = [*consists_of(*whole), *holds(*held)]
         self._citations = citation_marks() if params.citations else None
 
     def output_schema(self, schema: pa.Schema) -> pa.Schema:
