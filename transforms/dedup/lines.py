@@ -23,11 +23,12 @@ from transforms.text.url_block_lists import parse_url
 class LineDedupAcrossParams(PresetParams):
     """Which lines recur too often, and what becomes of them.
 
-    - obelics (Laurençon et al. 2023, arXiv 2306.16527, appendix A): lines that are in more than two documents of a
-      host are removed from all of them.
-    - ccnet (Wenzek et al. 2020, arXiv 1911.00359, section 3.1; its paragraphs are lines): the first occurrence in the
-      corpus stays; numbers are no difference. CCNet drops accents and punctuation from its normal form too.
-    - edges: headers and footers: what is among the first or last lines of more than two documents of a host.
+    - obelics (Laurençon et al. 2023, arXiv 2306.16527): lines that are in more than two documents of a host are removed
+      from all of them.
+    - ccnet (Wenzek et al. 2020, arXiv 1911.00359; its paragraphs are lines): the first occurrence in the corpus stays,
+      as in its one-pass `deduplicate` (its two-pass one takes the first too: keep none, max_count 1); numbers are no
+      difference. CCNet drops accents and punctuation from its normal form besides.
+    - edges: headers and footers, which are among the first or last lines of more than two documents of a host.
     """
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -66,8 +67,8 @@ class LineDedupAcross(SpanDedup[LineDedupAcrossParams]):
     """Removes lines, or paragraphs, that occur in many documents of a host or of the corpus.
 
     Lines are compared in the normal form of transforms.text.segments. A line that holds a media part stays, and is not
-    counted. `text.line_dedup_across.removed` says how many lines a row lost; `no_lines_left` and `too_few_words_left`
-    reject only rows that lost some, with the text they came with.
+    counted. `text.line_dedup_across.removed` says how many lines a row lost. Only rows that lost some, and have no
+    media, are rejected, with the text they came with.
     """
 
     Params = LineDedupAcrossParams
