@@ -6,6 +6,8 @@ or -1. `rank` orders nodes for the keep rule (0 for all: first in the canonical 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pyarrow as pa
 
@@ -68,6 +70,15 @@ def columns_of(batches: list[pa.RecordBatch], schema: pa.Schema) -> dict[str, np
     """The columns of several batches as numpy arrays, in one piece each."""
     table = pa.Table.from_batches(batches, schema=schema)
     return {name: table.column(name).to_numpy() for name in schema.names}
+
+
+def split_by(batch: pa.RecordBatch, number: np.ndarray) -> Iterator[tuple[int, pa.RecordBatch]]:
+    """The rows of each number, numbers ascending, rows in their order."""
+    order = np.argsort(number, kind="stable")
+    ordered = batch.take(pa.array(order))
+    numbers, starts = np.unique(number[order], return_index=True)
+    for which, start, stop in zip(numbers.tolist(), starts, np.append(starts, len(order))[1:], strict=True):
+        yield which, ordered.slice(start, stop - start)
 
 
 def nodes_of(rows: np.ndarray, unit: int) -> np.ndarray:

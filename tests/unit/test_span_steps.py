@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.dedup.records import SPAN_COUNTS, SPAN_KEYS, columns_of, signed_batch
+from pipeline.dedup.records import SPAN_COUNTS, SPAN_KEYS, columns_of, signed_batch, split_by
 from pipeline.dedup.spans import chosen_keys, counted, removed_spans, span_drops
 from pipeline.plan import compile_plan
 from pipeline.recipe import resolve
@@ -129,6 +129,13 @@ def test_a_million_occurrences_cost_one_record_a_unit():
     assert counts.to_pylist() == [{"hi": 7, "lo": 9, "unit": 3, "rows": count // 2}]
     assert chosen_keys(columns_of([counts], SPAN_COUNTS), 499_999).tolist() == [True]
     assert chosen_keys(columns_of([counts], SPAN_COUNTS), 500_000).tolist() == [False]
+
+
+@pytest.mark.parametrize("numbers", [[], [3], [3, 1, 3, 1, 2]])
+def test_batches_are_split_by_number(numbers):
+    batch = pa.RecordBatch.from_pydict({"at": pa.array(range(len(numbers)), pa.int64())})
+    parts = [(number, part["at"].to_pylist()) for number, part in split_by(batch, np.asarray(numbers, np.uint32))]
+    assert parts == [(n, [at for at, m in enumerate(numbers) if m == n]) for n in sorted(set(numbers))]
 
 
 def test_lines_with_media_and_short_lines_have_no_key():

@@ -23,7 +23,7 @@ class LineFilterParams(Params):
     citations: bool = True
     #: lines that hold "we use cookies" and its like
     cookies: bool = True
-    #: lines that hold "all rights reserved" and its like, or consist of names of legal pages ("Terms of use | Privacy")
+    #: lines that hold "all rights reserved" and its like, or consist of names of legal pages ("Terms of use")
     policies: bool = True
     #: lines that consist of entries of menus and buttons: "Home | News | Log in", "Read more »"
     navigation: bool = True
