@@ -13,7 +13,7 @@ from transforms.kernels.codepoints import ALPHA, ANY_DIGIT, LETTER_OR_NUMBER, MA
 from transforms.kernels.compiled import entry_point, kernel
 from transforms.kernels.hashing import FACTOR, SEED, step
 
-#: the columns of `counts`: code points without white space around them, words, upper-case letters, digits, and all
+#: the rows of `counts`: code points without white space around them, words, upper-case letters, digits, and all
 #: code points of the lines, white space included, line ends aside
 CHARS, WORDS, UPPERS, DIGITS, LENGTH = range(5)
 NUM_COUNTS = 5
@@ -31,7 +31,7 @@ _NO_WORD, _LETTER, _WORD = range(3)
 
 @entry_point
 def segments(data, offsets, paragraphs, one_number, index, flags, fold_index, folds, pool):
-    """(row int64 [n], spans int64 [n, 2], counts int32 [n, NUM_COUNTS], keys uint64 [n, 2], holds media bool [n]) of
+    """(row int64 [n], spans int64 [n, 2], counts int32 [NUM_COUNTS, n], keys uint64 [n, 2], holds media bool [n]) of
     all lines, or `paragraphs`, that are not blank.
 
     data: uint8, offsets: int64 [rows + 1]. Spans are bytes of the row, from the segment's first line's beginning to
@@ -43,7 +43,7 @@ def segments(data, offsets, paragraphs, one_number, index, flags, fold_index, fo
         room += data[at] == 0x0A and data[at - 1] != 0x0A
     row = np.empty(room, np.int64)
     spans = np.empty((room, 2), np.int64)
-    counts = np.empty((room, NUM_COUNTS), np.int32)
+    counts = np.empty((NUM_COUNTS, room), np.int32)
     keys = np.empty((room, 2), np.uint64)
     media = np.empty(room, np.bool_)
     n = 0
@@ -63,7 +63,7 @@ def segments(data, offsets, paragraphs, one_number, index, flags, fold_index, fo
                 if is_open:
                     if not blank:
                         spans[n, 1] = min(at, end) - begin
-                        counts[n, LENGTH] += length
+                        counts[LENGTH, n] += length
                     if at > end or blank or not paragraphs:
                         keys[n, 0], keys[n, 1] = _finished(first), _finished(second)
                         n += 1
@@ -85,24 +85,24 @@ def segments(data, offsets, paragraphs, one_number, index, flags, fold_index, fo
                 is_open = True
                 row[n] = r
                 spans[n, 0] = line - begin
-                counts[n] = 0
+                counts[:, n] = 0
                 media[n] = False
             elif spaces:
                 first, second = step(first, _BLANK), _step_2(second, _BLANK)
-                counts[n, CHARS] += spaces
+                counts[CHARS, n] += spaces
             spaces = 0
             blank = False
-            counts[n, CHARS] += 1
-            counts[n, UPPERS] += kind & UPPERCASE != 0
-            counts[n, DIGITS] += kind & ANY_DIGIT != 0
+            counts[CHARS, n] += 1
+            counts[UPPERS, n] += kind & UPPERCASE != 0
+            counts[DIGITS, n] += kind & ANY_DIGIT != 0
             if code == _SENTINEL:
                 media[n] = True
                 inside = _NO_WORD
             elif kind & UNSPACED:
-                counts[n, WORDS] += 1
+                counts[WORDS, n] += 1
                 inside = _LETTER
             elif inside == _NO_WORD or (inside == _LETTER and not kind & MARK):
-                counts[n, WORDS] += 1
+                counts[WORDS, n] += 1
                 inside = _WORD
             if one_number and kind & LETTER_OR_NUMBER and not kind & ALPHA:
                 if not number:
@@ -116,7 +116,7 @@ def segments(data, offsets, paragraphs, one_number, index, flags, fold_index, fo
             else:
                 for k in range(entry + 1, entry + 1 + pool[entry]):
                     first, second = step(first, np.uint64(pool[k])), _step_2(second, np.uint64(pool[k]))
-    return row[:n], spans[:n], counts[:n], keys[:n], media[:n]
+    return row[:n], spans[:n], counts[:, :n], keys[:n], media[:n]
 
 
 @kernel
@@ -166,12 +166,12 @@ def _finished(x):
 @entry_point
 def first_of_equal(hi, lo, group):
     """Numbers equal keys, uint64 [n] halves, alike in `group`, int64 [n], from 0 in the order in which they first come;
-    gives the places of the first ones, int64 [groups]. Linear; a key may come any number of times."""
+    gives the places of the first ones, int64 [groups]. Linear, however often a key comes; fewer than 2^31 keys."""
     size = 16
     while size < 2 * len(hi):
         size *= 2
     mask = size - 1
-    slots = np.full(size, -1, np.int64)
+    slots = np.full(size, -1, np.int32)
     firsts = np.empty(len(hi), np.int64)
     count = 0
     for at in range(len(hi)):

@@ -55,7 +55,7 @@ def segments(text: pa.Array, unit: Unit = "line", *, one_number: bool = False) -
     """The segments of a large_string column without nulls."""
     tables = (*properties(), *case_folds())
     row, spans, counts, keys, media = kernels.segments(*utf8(text), unit == "paragraph", one_number, *tables)
-    chars, words, uppers, digits, length = np.ascontiguousarray(counts.T)
+    chars, words, uppers, digits, length = counts
     return Segments(row, spans, chars, words, uppers, digits, length, keys, media)
 
 
