@@ -9,6 +9,7 @@ from __future__ import annotations
 from schemas.errors import SluiceError
 from schemas.sample import sample_batch
 from transforms.dedup.base import Dedup
+from transforms.dedup.spans import SpanDedup
 from transforms.registry import build, catalog
 from transforms.signals import compute_signals
 
@@ -23,6 +24,8 @@ def _make_ready() -> None:
             made.setup()
             if isinstance(made, Dedup):
                 made.keys(batch)
+            elif isinstance(made, SpanDedup):
+                made.span_keys(batch)
             else:
                 made.output_schema(batch.schema)
                 made.apply(compute_signals(batch, made.signals()))
