@@ -17,7 +17,7 @@ from schemas.errors import SluiceError
 
 def build_app() -> typer.Typer:
     """The command line with all its commands."""
-    from jobs import curate, explain, generate, report, tokenizer, train, transforms
+    from jobs import classifier, curate, explain, generate, report, tokenizer, train, transforms
     from jobs.sample import command as sample
 
     app = typer.Typer(
@@ -35,6 +35,7 @@ def build_app() -> typer.Typer:
     app.command()(explain.explain)
     app.command("transforms")(transforms.transforms)
     app.add_typer(tokenizer.app, name="tokenizer")
+    app.add_typer(classifier.app, name="classifier")
     app.command()(train.train)
     app.command()(generate.generate)
     return app

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from pipeline.discovery import find_files
-from pipeline.sources.base import Source
-from pipeline.sources.registry import build
-from schemas.sample import SENTINEL
+from pipeline.texts import read_texts, text_source
 from transforms.tokens.train import train_bpe
 
 app = typer.Typer(help="Train tokenizers.", no_args_is_help=True, rich_markup_mode=None)
@@ -32,18 +28,6 @@ def train(
     min_frequency: Annotated[int, typer.Option(min=1, help="Pairs seen less often are not merged.")] = 2,
 ) -> None:
     """Train a byte-level BPE tokenizer on raw text and save it for recipes and the model."""
-    params: dict[str, object] = {"paths": list(paths)}
-    if column is not None:
-        params["columns"] = {"text": column}
-    reader = build(source, params)
-    made = train_bpe(_texts(reader), vocab_size, min_frequency)
+    made = train_bpe(read_texts(text_source(paths, source, column)), vocab_size, min_frequency)
     made.save(out)
     print(f"{out}: {made.vocab_size:,} entries, fingerprint {made.fingerprint[:12]}")
-
-
-def _texts(reader: Source) -> Iterator[str]:
-    for file in find_files(reader, reader.name):
-        for span in reader.plan(file, 2**62):
-            for outcome in reader.read(span, 1024, 16 * 2**20):
-                for text in outcome.kept.column("text").to_pylist():
-                    yield text.replace(SENTINEL, "")

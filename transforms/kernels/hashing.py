@@ -16,6 +16,8 @@ from transforms.kernels.compiled import kernel
 SEED = np.uint64(0x243F6A8885A308D3)
 FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _HALF = np.uint64(32)
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+_27, _30, _31 = np.uint64(27), np.uint64(30), np.uint64(31)
 _1 = np.uint64(1)
 
 
@@ -24,6 +26,15 @@ def step(state, value):
     """One code point, or one word's hash, into a hash."""
     state = (state ^ value) * FACTOR
     return state ^ (state >> _HALF)
+
+
+@kernel
+def mixed(x):
+    """splitmix64's finaliser: every bit depends on every bit."""
+    x = x + FACTOR
+    x = (x ^ (x >> _30)) * _MIX_1
+    x = (x ^ (x >> _27)) * _MIX_2
+    return x ^ (x >> _31)
 
 
 @kernel

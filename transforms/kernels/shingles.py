@@ -12,7 +12,7 @@ import numpy as np
 
 from transforms.kernels.codepoints import decode
 from transforms.kernels.compiled import entry_point, kernel
-from transforms.kernels.hashing import SEED, step
+from transforms.kernels.hashing import SEED, mixed, step
 from transforms.kernels.minhash import signature
 
 COMBINING_CLASS = 0xFF  # canonical, the low eight bits
@@ -27,9 +27,6 @@ REORDERED = 1 << 14  # its decomposition holds what canonical order may move and
 #: what became of a row
 DONE, NOT_NORMAL, LEFT = range(3)
 
-_MIX = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
 _MAX_BYTES = 1 << 30
 
 
@@ -80,7 +77,7 @@ def shingles(data, offsets, ngram, is_nfc, index, kinds, fold_index, folds, bare
         for first in range(m - width + 1):
             value = np.uint64(0)
             for k in range(first, first + width):
-                value = _mixed(value + words[k])
+                value = mixed(value + words[k])
             made[count] = value
             count += 1
         bounds[row + 1] = count
@@ -192,12 +189,3 @@ def _bare_hash(codes, at, stop, index, bares, pool):
                 state = step(state, np.uint64(pool[part]))
                 left += 1
     return state if left else _hash(codes, at, stop)
-
-
-@kernel
-def _mixed(x):
-    """splitmix64's finaliser."""
-    x = x + _MIX
-    x = (x ^ (x >> np.uint64(30))) * _MIX_1
-    x = (x ^ (x >> np.uint64(27))) * _MIX_2
-    return x ^ (x >> np.uint64(31))
