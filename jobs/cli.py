@@ -17,7 +17,7 @@ from schemas.errors import SluiceError
 
 def build_app() -> typer.Typer:
     """The command line with all its commands."""
-    from jobs import classifier, curate, explain, generate, report, tokenizer, train, transforms
+    from jobs import classifier, curate, explain, generate, ngram, report, tokenizer, train, transforms
     from jobs.sample import command as sample
 
     app = typer.Typer(
@@ -36,6 +36,7 @@ def build_app() -> typer.Typer:
     app.command("transforms")(transforms.transforms)
     app.add_typer(tokenizer.app, name="tokenizer")
     app.add_typer(classifier.app, name="classifier")
+    app.add_typer(ngram.app, name="ngram")
     app.command()(train.train)
     app.command()(generate.generate)
     return app
