@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from transforms.kernels.codepoints import decode
-from transforms.kernels.compiled import entry_point, kernel
+from transforms.kernels.compiled import kernel
 from transforms.kernels.hashing import SEED, slot_of, step
 
 LETTER, SYMBOL, UNSPACED, MARK, LINE_END = (1 << bit for bit in range(5))
@@ -58,7 +58,7 @@ def _key(codes, start, stop, fold_index, folds):
     return state if state >= _KEYS else state + _KEYS
 
 
-@entry_point
+@kernel
 def word_keys(data, offsets, index, kinds, fold_index, folds):
     """Keys of rows that are one token each, in its normal form; uint64."""
     keys = np.zeros(len(offsets) - 1, np.uint64)
@@ -70,7 +70,7 @@ def word_keys(data, offsets, index, kinds, fold_index, folds):
     return keys
 
 
-@entry_point
+@kernel
 def tokens(data, offsets, index, kinds, fold_index, folds):
     """(keys uint64, row, start and stop int32 in code points) of all tokens, BEGIN and END around each line.
 
@@ -113,7 +113,7 @@ def _grown(array, size):
     return grown
 
 
-@entry_point
+@kernel
 def file_keys(wanted, numbers, keys, values):
     """Files numbers[k] under wanted[k] in a table of empty slots: `keys` uint64 of 0, `values` int32."""
     for at in range(len(wanted)):
@@ -128,7 +128,7 @@ def _child(node, word, children, child):
     return child[slot] if children[slot] != 0 else -1
 
 
-@entry_point
+@kernel
 def score(
     data, offsets, index, kinds, fold_index, folds, vocabulary, number,
     children, child, suffix, log_prob, back_off, longest, sums, counts,

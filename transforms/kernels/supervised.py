@@ -12,7 +12,7 @@ import math
 
 import numpy as np
 
-from transforms.kernels.compiled import entry_point, kernel
+from transforms.kernels.compiled import kernel
 from transforms.kernels.hashing import FACTOR, mixed
 
 _FNV_OFFSET = np.uint32(2166136261)
@@ -49,7 +49,7 @@ def _find(data, start, stop, hashed, pool, bounds, table):
     return table[slot], slot
 
 
-@entry_point
+@kernel
 def word_table(pool, bounds, table):
     """Files the words pool[bounds[k]:bounds[k + 1]] in `table`, int32 of -1, more slots than words."""
     for word in range(len(bounds) - 1):
@@ -67,7 +67,7 @@ def _starts_with(data, start, stop, prefix):
     return True
 
 
-@entry_point
+@kernel
 def features(data, offsets, pool, bounds, table, word_ngrams, buckets, label_prefix, line_end):
     """(features of all rows int32, their bounds int64 [rows + 1], tokens int64 [rows]).
 
@@ -132,7 +132,7 @@ def _separates(byte):
     return byte == 0x20 or 0x09 <= byte <= 0x0D or byte == 0
 
 
-@entry_point
+@kernel
 def uniform(seed, bound, out):
     """Fills `out`, float32, with numbers of [-bound, bound): the k-th depends on the seed and k alone."""
     for at in range(len(out)):
@@ -165,7 +165,7 @@ def _forward(row_features, inputs, outputs, hidden, chances):
         chances[label] /= total
 
 
-@entry_point
+@kernel
 def train(features, bounds, labels, order, rates, inputs, outputs):
     """One step of gradient descent for each row of `order`.
 
@@ -197,7 +197,7 @@ def train(features, bounds, labels, order, rates, inputs, outputs):
                 inputs[feature, k] += gradient[k]
 
 
-@entry_point
+@kernel
 def predict(features, bounds, rows, inputs, outputs, chances):
     """Fills `chances`, float32 [len(rows), labels], with the probabilities of these rows; NaN without features."""
     hidden = np.empty(inputs.shape[1], np.float32)
