@@ -42,8 +42,8 @@ def train(
     min_word_count: Annotated[int, typer.Option(help="Words seen less often are unknown.")] = 2,
     min_ngram_count: Annotated[int, typer.Option(help="Rarer n-grams of three words and more are left out.")] = 2,
     max_bytes: Annotated[
-        int, typer.Option(help="Text to read; beyond it rows are drawn by hash. Takes about 20 times as much memory.")
-    ] = 128 * 2**20,
+        int, typer.Option(help="Text to read; beyond it rows are drawn by hash. Takes about 40 times as much memory.")
+    ] = 64 * 2**20,
     seed: Annotated[int, typer.Option(help="Of the draw.")] = 17,
 ) -> None:
     """Train an n-gram model (interpolated modified Kneser-Ney) for the transform text.perplexity.

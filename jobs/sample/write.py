@@ -8,17 +8,18 @@ from typing import Any
 
 from jobs.sample.banks import KEPT
 from jobs.sample.clips import write_clips
+from jobs.sample.labelled import write_labelled
 from jobs.sample.pictures import write_pictures
 from jobs.sample.texts import write_texts
 from jobs.sample.truth import write_truth
 from schemas.errors import SluiceError
 
 #: what the folder holds when it is done
-PARTS = ("text", "images", "audio", "heldout", "truth.jsonl", "README.md")
+PARTS = ("text", "images", "audio", "heldout", "labelled", "truth.jsonl", "README.md")
 
 
 def write_sample(folder: str | Path, seed: int = 17, scale: float = 1.0) -> dict[str, Any]:
-    """Writes the demo corpus: text/, images/, audio/, heldout/, truth.jsonl and README.md.
+    """Writes the demo corpus: text/, images/, audio/, heldout/, labelled/, truth.jsonl and README.md.
 
     The same seed and scale give the same bytes (with the same versions of Pillow and libsndfile, which encode the
     media). `scale` multiplies the number of records of every kind. Returns {seed, scale, num_bytes, languages, counts},
@@ -41,6 +42,7 @@ def write_sample(folder: str | Path, seed: int = 17, scale: float = 1.0) -> dict
         *write_pictures(folder, seed, scale),
         *write_clips(folder, seed, scale),
     ]
+    write_labelled(folder, seed, scale)
     readme = files("jobs.sample").joinpath("assets", "README.md").read_text(encoding="utf-8")
     (folder / "README.md").write_text(readme, encoding="utf-8", newline="\n")
     counts = write_truth(folder / "truth.jsonl", truths)

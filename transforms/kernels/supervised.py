@@ -61,7 +61,7 @@ def word_table(pool, bounds, table):
 def _starts_with(data, start, stop, prefix):
     if stop - start < len(prefix):
         return False
-    for k in range(len(prefix)):  # noqa: SIM110 (numba)
+    for k in range(len(prefix)):
         if data[start + k] != prefix[k]:
             return False
     return True

@@ -30,8 +30,8 @@ class NgramParams(Params):
     min_word_count: int = Field(default=2, ge=1)
     #: rarer n-grams of three words and more are left out
     min_ngram_count: int = Field(default=2, ge=1)
-    #: text that is read; beyond it rows are chosen by hash(seed, id). Training takes about 20 bytes of memory a byte
-    max_bytes: int = Field(default=128 * 2**20, gt=0)
+    #: text that is read; beyond it rows are chosen by hash(seed, id). Training takes about 40 bytes of memory a byte
+    max_bytes: int = Field(default=64 * 2**20, gt=0)
     seed: int = Field(default=17, ge=0, lt=2**63)
 
 

@@ -55,9 +55,9 @@ class Toxicity(Transform[ToxicityParams]):
 
     An entry counts as whole words, in any case; in Japanese, Thai, Chinese, Lao, Khmer and Burmese anywhere, and the
     ratio there is of letters. Put `text.language` before this, so that each row meets the list of its language: words
-    of one language are innocent in another. A list says nothing about what is said politely; for a classifier's score,
-    write it into a column and let `select.range` decide (`column: score.toxicity, max: 0.4, reason: toxic`). With both
-    limits null this only counts.
+    of one language are innocent in another. A list says nothing about what is said politely; a classifier's score is
+    `text.fasttext_score` with `column: score.toxicity`, and `select.range` decides (`max: 0.4, reason: toxic`). With
+    both limits null this only counts.
     """
 
     Params = ToxicityParams
