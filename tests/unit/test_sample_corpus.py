@@ -237,7 +237,9 @@ def test_media_decode_unless_labelled_corrupt(corpus, truth):
 
 def test_a_folder_that_holds_a_sample_is_left_alone(corpus):
     before = _digests(corpus[0])
-    with pytest.raises(SluiceError, match=r"already holds text, images, audio, heldout, labelled, truth\.jsonl, README\.md"):
+    with pytest.raises(
+        SluiceError, match=r"already holds text, images, audio, heldout, labelled, truth\.jsonl, README\.md"
+    ):
         write_sample(corpus[0])
     assert _digests(corpus[0]) == before
 

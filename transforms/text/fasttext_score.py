@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
@@ -14,8 +15,8 @@ from transforms.base import Map, Params, append_columns, append_fields
 from transforms.registry import register
 from transforms.text.classifier_words import LABEL, one_line
 
-#: a line without words -> None, any other -> P(label)
-Scorer = Callable[[str], float | None]
+#: a large_string column without nulls -> P(label) of each text, float64, NaN for one without words
+Scorer = Callable[[pa.Array], np.ndarray]
 
 
 class FasttextScoreParams(Params):
@@ -57,15 +58,15 @@ class FasttextScore(Map[FasttextScoreParams]):
     def map(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         self.setup()
         assert self._score is not None
-        scores = [self._score(line) if (line := one_line(text)) else None for text in batch.column("text").to_pylist()]
-        return append_columns(batch, [(self._field(), scores)])
+        scores = self._score(batch.column("text"))
+        return append_columns(batch, [(self._field(), pa.array(scores, pa.float64(), mask=np.isnan(scores)))])
 
     def _field(self) -> pa.Field:
         return pa.field(self.params.column, pa.float64())
 
 
 def load_scorer(path: str, label: str) -> Scorer:
-    """What scores one line by the classifier at `path`; raises RecipeError when it cannot be read or has no such label.
+    """What scores texts by the classifier at `path`; raises RecipeError when it cannot be read or has no such label.
 
     The one place that knows which library runs the model.
     """
@@ -82,9 +83,9 @@ def load_scorer(path: str, label: str) -> Scorer:
     if known and wanted not in known:
         raise RecipeError(f"text.fasttext_score: {path!r} has no label {label!r}; it has {', '.join(sorted(known))}")
 
-    def score(line: str) -> float | None:
-        labels, chances = model.predict(line, k=-1)
-        found = dict(zip(labels, chances, strict=True)).get(wanted)
-        return None if found is None else min(float(found), 1.0)
+    def score(text: str) -> float:
+        line = one_line(text)
+        found = dict(zip(*model.predict(line, k=-1), strict=True)) if line else {}
+        return min(found.get(wanted, np.nan), 1.0)  # it reports P + 1e-5
 
-    return score
+    return lambda texts: np.array([score(text) for text in texts.to_pylist()], np.float64)
