@@ -131,11 +131,11 @@ def _child(node, word, children, child):
 @kernel
 def score(
     data, offsets, index, kinds, fold_index, folds, vocabulary, number,
-    children, child, suffix, log_prob, back_off, longest, sums, counts,
+    children, child, suffix, log_prob, back_off, sums, counts,
 ):  # fmt: skip
     """Fills `sums`, float64 [rows], with log probabilities of texts, and `counts`, int64, with their tokens and lines.
 
-    vocabulary, number: key of a word -> its number; longest: the first node of the last level.
+    vocabulary, number: key of a word -> its number. Nothing goes on behind the longest n-grams; their back-off is 0.
     """
     codes, found = np.empty(1 << 12, np.uint32), np.empty(1 << 12, np.uint32)
     for row in range(len(offsets) - 1):
@@ -164,5 +164,5 @@ def score(
                 node = word if state < 0 else _child(state, word, children, child)
             total += log_prob[node]
             count += 1
-            state = np.int64(suffix[node] if node >= longest else node) if in_line else BEGIN
+            state = np.int64(node) if in_line else BEGIN
         sums[row], counts[row] = total, count

@@ -70,9 +70,8 @@ class NgramModel:
         without tokens. `texts` is large_string without nulls."""
         sums, counts = np.zeros(len(texts)), np.zeros(len(texts), np.int64)
         n = self.ngrams
-        longest = sum(n.levels[:-1])
         arrays = (*self._vocabulary, *self._children, n.suffix, n.log_prob, n.back_off)
-        kernels.score(*utf8(texts), *tables(), *arrays, longest, sums, counts)
+        kernels.score(*utf8(texts), *tables(), *arrays, sums, counts)
         return np.exp(-sums / np.where(counts, counts, np.nan))
 
     @cached_property
