@@ -12,7 +12,7 @@ from rich.console import Console
 
 from jobs.progress import RunProgress
 from pipeline.classifier import Corpus, classifier_from_files
-from pipeline.texts import text_source
+from pipeline.texts import text_source, unread_lines
 from schemas.errors import SluiceError
 from transforms.registry import parse_params
 from transforms.text.classifier import ClassifierParams
@@ -66,18 +66,21 @@ def train(
     ]
     with RunProgress(Console(stderr=True)) as listener:
         found = classifier_from_files((corpora[0], corpora[1]), params, max_rows, out, listener)
-    print(json.dumps(asdict(found)) if as_json else _summary(out, found))
+    if as_json:
+        print(json.dumps(asdict(found.report) | {"unread": found.unread}))
+    else:
+        print("\n".join([*unread_lines(found.unread), *_summary(out, found.report)]))
 
 
 def _two(labels: str) -> tuple[str, str]:
     """Two different words."""
     names = labels.split(",")
-    if len(set(names)) != 2 or len(names) != 2 or not all(name and not name.split()[1:] for name in names):
+    if len(names) != 2 or names[0] == names[1] or any(name.split() != [name] for name in names):
         raise SluiceError(f"--labels {labels!r}: give two different words, the positive one first, as in hq,cc")
     return names[0], names[1]
 
 
-def _summary(out: Path, found: Report) -> str:
+def _summary(out: Path, found: Report) -> list[str]:
     lines = [
         f"{out}: {out.stat().st_size:,} bytes; held out {found.num_positive:,} + {found.num_negative:,} rows,"
         f" ROC AUC {found.auc:.4f}",
@@ -88,4 +91,4 @@ def _summary(out: Path, found: Report) -> str:
         lines.append(f"{at.threshold:<10g} {precision:<10} {at.recall:.4f}")
     lines.append("to keep of the negatives   score >=")
     lines += [f"{f'{percent} %':<26} {threshold:.6f}" for percent, threshold in found.keep_percent.items()]
-    return "\n".join(lines)
+    return lines

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from jobs.progress import RunProgress
 from pipeline.ngram import ngram_from_files
-from pipeline.texts import text_source
+from pipeline.texts import text_source, unread_lines
 from transforms.registry import parse_params
 from transforms.text.ngram_train import NgramParams
 
@@ -59,6 +59,8 @@ def train(
     judged = None if terciles_of is None else text_source(terciles_of, source, column)
     with RunProgress(Console(stderr=True)) as listener:
         made = ngram_from_files(text_source(paths, source, column), judged, lang, params, out, listener)
+    for line in unread_lines(made.unread):
+        print(line)
     head, middle = made.cutoffs
     sizes = ", ".join(f"{size:,} {n}-grams" for n, size in enumerate(made.model.description.levels, 1))
     print(f"{out}: {sizes} of {made.num_tokens:,} tokens, {out.stat().st_size:,} bytes")

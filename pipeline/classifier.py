@@ -8,6 +8,7 @@ words (MAX_WORDS of them at most) and about 50 bytes a row drawn.
 from __future__ import annotations
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -40,20 +41,29 @@ class Corpus:
     source: Source
 
 
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What held-out rows say of a new classifier, and by reason how many rows could not be read."""
+
+    report: Report
+    unread: dict[str, int]
+
+
 def classifier_from_files(
     corpora: tuple[Corpus, Corpus],
     params: ClassifierParams,
     max_rows: int,
     out: Path,
     listener: Listener,
-) -> Report:
+) -> Trained:
     """Trains on the rows of two labels, the positive one first, writes `out`, and reports on the rows held out.
 
-    Of either label as many rows are drawn as the other has, at most `max_rows`; blank rows do not count. Neither the
-    order of files nor of rows changes anything. `listener` hears of the training. Raises SluiceError when
-    a label has too few rows, or memory is too small for the table of vectors.
+    Of either label as many rows are drawn as the other has, at most `max_rows`; blank rows do not count. When every row
+    has an id of its own, neither the order of files nor of rows changes anything. `listener` hears of the training.
+    Raises SluiceError when a label has too few rows, the table of vectors does not fit memory, or training diverges.
     """
-    limits = _limits(corpora, params.seed, max_rows)
+    unread: Counter[str] = Counter()
+    limits = _limits(corpora, params.seed, max_rows, unread)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as folder:
         counts = WordCounts()
@@ -73,24 +83,25 @@ def classifier_from_files(
     with committed(out) as temporary, temporary.open("wb") as file:
         for part in made.file():
             file.write(part)
-    return report(scores[lines.labels[rows] == 0], scores[lines.labels[rows] == 1])
+    found = report(scores[lines.labels[rows] == 0], scores[lines.labels[rows] == 1])
+    return Trained(found, dict(unread))
 
 
-def _rows(source: Source) -> Iterator[tuple[list[str], list[str]]]:
+def _rows(source: Source, unread: Counter[str] | None = None) -> Iterator[tuple[list[str], list[str]]]:
     """(ids, lines) of the rows with text, batch by batch."""
-    for batch in read_batches(source):
+    for batch in read_batches(source, unread):
         lines = [one_line(text) for text in batch.column("text").to_pylist()]
         rows = [(name, line) for name, line in zip(batch.column("id").to_pylist(), lines, strict=True) if line]
         if rows:
             yield [name for name, _ in rows], [line for _, line in rows]
 
 
-def _limits(corpora: tuple[Corpus, Corpus], seed: int, max_rows: int) -> list[int]:
+def _limits(corpora: tuple[Corpus, Corpus], seed: int, max_rows: int, unread: Counter[str]) -> list[int]:
     """The greatest draw that is taken of either label, so that both have as many rows."""
     smallest = []
     for corpus in corpora:
         found = np.empty(0, np.uint64)
-        for ids, _ in _rows(corpus.source):
+        for ids, _ in _rows(corpus.source, unread):
             found = np.concatenate([found, np.asarray([draw(name, seed) for name in ids], np.uint64)])
             if len(found) > 2 * max_rows:
                 found = np.partition(found, max_rows)[:max_rows]
@@ -133,8 +144,8 @@ def _check_memory(params: ClassifierParams, num_words: int) -> None:
     needed, free = params.table_bytes(num_words), psutil.virtual_memory().available
     if needed > free:
         raise SluiceError(
-            f"{num_words:,} words and {params.buckets:,} buckets of {params.dim} numbers take {needed:,} bytes, and "
-            f"{free:,} are free; lower --dim or --buckets, or raise --min-count"
+            f"{needed // (4 * params.dim):,} vectors of {params.dim} numbers take {needed:,} bytes, and {free:,} are"
+            " free; lower --dim or --buckets, or raise --min-count"
         )
 
 

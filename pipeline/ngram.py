@@ -6,6 +6,7 @@ takes (NgramParams.max_bytes) and 16 bytes a row of the files.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +32,13 @@ _MIN_ROWS = 3
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """A new model, and what it was made of."""
+    """A new model, what it was made of, and by reason how many rows could not be read."""
 
     model: NgramModel
     cutoffs: tuple[float, float]
     num_tokens: int
     num_judged: int
+    unread: dict[str, int]
 
 
 def ngram_from_files(
@@ -47,7 +49,8 @@ def ngram_from_files(
 
     CCNet trains on Wikipedia and takes the terciles of crawled pages, so that a third of the pages is in each bucket.
     """
-    limit = _limit(source, params)
+    unread: Counter[str] = Counter()
+    limit = _limit(source, params, unread)
 
     def is_drawn(name: str) -> bool:
         return draw(name, params.seed) <= limit and (judged is not None or not _is_held_out(name, params.seed))
@@ -80,13 +83,13 @@ def ngram_from_files(
     model = model.with_cutoffs(head, middle)
     table = model.table()
     write_arrow(out, table.schema, iter(table.to_batches()))
-    return Trained(model, (head, middle), len(sequence), len(perplexities))
+    return Trained(model, (head, middle), len(sequence), len(perplexities), dict(unread))
 
 
-def _limit(source: Source, params: NgramParams) -> int:
+def _limit(source: Source, params: NgramParams, unread: Counter[str]) -> int:
     """The greatest draw that is taken: all rows when they fit `max_bytes`, at least one."""
     sizes = [np.empty((0, 2), np.uint64)]
-    for batch in read_batches(source):
+    for batch in read_batches(source, unread):
         drawn = [draw(name, params.seed) for name in batch.column("id").to_pylist()]
         lengths = pc.binary_length(batch.column("text")).to_numpy(zero_copy_only=False)
         sizes.append(np.stack([np.asarray(drawn, np.uint64), lengths.astype(np.uint64)], axis=1))

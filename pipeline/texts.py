@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from pathlib import PurePath
 
 import pyarrow as pa
@@ -33,12 +34,24 @@ def _format_of(path: str) -> str:
     return next((known for known, made in catalog().items() if name.endswith(made.suffixes)), _DEFAULT)
 
 
-def read_batches(source: Source) -> Iterator[pa.RecordBatch]:
-    """The rows of all files of a source that can be read, in the order of the files' labels; the others are passed."""
+def read_batches(source: Source, unread: Counter[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """The rows of all files of a source that can be read, in the order of the files' labels. The reasons of the others
+    are counted in `unread`."""
     for file in find_files(source, source.name):
         for span in source.plan(file, 2**62):
             for outcome in source.read(span, _BATCH_ROWS, _BATCH_BYTES):
+                if unread is not None:
+                    parts, reasons = (
+                        outcome.rejected.column(name).to_pylist() for name in ("reject.part", "reject.reason")
+                    )
+                    unread.update(reason for part, reason in zip(parts, reasons, strict=True) if part is None)
                 yield outcome.kept
+
+
+def unread_lines(unread: Mapping[str, int]) -> list[str]:
+    """What to tell a person of rows that could not be read: nothing, or a line."""
+    told = ", ".join(f"{count:,} {reason}" for reason, count in sorted(unread.items()))
+    return [f"not read: {told}"] if told else []
 
 
 def read_texts(source: Source) -> Iterator[str]:

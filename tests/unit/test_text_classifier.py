@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def train(positive: Path | str, negative: Path | str, out: Path, column: str = "
     sources = [text_source([str(paths)], None, column) for paths in (positive, negative)]
     params = PARAMS.model_copy(update=changes)
     corpora = (Corpus("hq", sources[0]), Corpus("cc", sources[1]))
-    return classifier_from_files(corpora, params, 1000, out, lambda *_: None)
+    return classifier_from_files(corpora, params, 1000, out, lambda *_: None).report
 
 
 def good_and_bad() -> list[list[dict[str, str]]]:
@@ -123,7 +124,7 @@ def test_as_many_rows_of_either_label_and_a_tenth_held_out(tmp_path: Path) -> No
 
 def _limits(good: Path, bad: Path, max_rows: int) -> list[tuple[list[int], int]]:
     corpora = tuple(Corpus("x", text_source([str(path)])) for path in (good, bad))
-    limits = pipeline.classifier._limits(corpora, 17, max_rows)
+    limits = pipeline.classifier._limits(corpora, 17, max_rows, Counter())
     draws = []
     for corpus, limit in zip(corpora, limits, strict=True):
         ids = [name for names, _ in pipeline.classifier._rows(corpus.source) for name in names]
@@ -135,7 +136,7 @@ def test_too_few_rows_and_too_little_memory(tmp_path: Path, monkeypatch: pytest.
     good, bad = jsonl(tmp_path / "good.jsonl", ["one", "two"]), jsonl(tmp_path / "bad.jsonl", ["three", " "])
     with pytest.raises(SluiceError, match=r"1 rows with text for label 'cc' in .*bad.jsonl"):
         train(good, bad, tmp_path / "made.bin", column="text")
-    with pytest.raises(SluiceError, match=r"3 words .* take 427,820,232 bytes"):
+    with pytest.raises(SluiceError, match=r"1,048,579 vectors of 102 numbers take 427,820,232 bytes"):
         monkeypatch.setattr("psutil.virtual_memory", lambda: type("Memory", (), {"available": 1000})())
         train(good, good, tmp_path / "made.bin", column="text", buckets=2**20, dim=102)
     assert not (tmp_path / "made.bin").exists()
@@ -145,6 +146,12 @@ def test_words_that_are_all_too_rare(tmp_path: Path) -> None:
     good = jsonl(tmp_path / "good.jsonl", ["one", "two"])
     with pytest.raises(SluiceError, match="lower --min-count"):
         train(good, good, tmp_path / "made.bin", column="text", min_count=9, word_ngrams=1)
+
+
+def test_training_that_diverges(tmp_path: Path) -> None:
+    with pytest.raises(SluiceError, match=r"lower --lr"):
+        train(FILES / "classifier_good.jsonl", FILES / "classifier_bad.jsonl", tmp_path / "made.bin", lr=1e30)
+    assert not (tmp_path / "made.bin").exists()
 
 
 def test_a_model_that_is_none_and_a_label_that_is_not_there(tmp_path: Path) -> None:
@@ -186,9 +193,13 @@ def test_the_command(sluice: Callable[..., tuple[int, str, str]], tmp_path: Path
     assert (tmp_path / "m.bin").read_bytes() == (FILES / "classifier.bin").read_bytes()
     assert "held out 1 + 1 rows, ROC AUC 1.0000" in out and "0.018112" in out and "50 %" in out
     code, out, _ = sluice("classifier", "train", *files, *shape, "--json")
-    assert code == 0 and json.loads(out)["auc"] == 1.0
-    code, _, err = sluice("classifier", "train", *files, *shape, "--labels", "hq")
-    assert code == 1 and "give two different words" in err
+    assert code == 0 and json.loads(out)["auc"] == 1.0 and json.loads(out)["unread"] == {}
+    (tmp_path / "bad.jsonl").write_bytes((FILES / "classifier_bad.jsonl").read_bytes() + b"{\n[]\n{\n")
+    code, out, _ = sluice("classifier", "train", *files[:2], "--negative", tmp_path / "bad.jsonl", *shape)
+    assert code == 0 and out.startswith("not read: 2 bad_json, 1 not_an_object\n")
+    for labels in ("hq", "hq,hq", "hq, cc", "a,b,c", "hq,"):
+        code, _, err = sluice("classifier", "train", *files, *shape, "--labels", labels)
+        assert code == 1 and "give two different words" in err
     code, _, err = sluice("classifier", "train", *files, *shape, "--dim", 0)
     assert code == 1 and "dim" in err
     code, _, err = sluice("classifier", "train", *files, *shape, "--column", "text")

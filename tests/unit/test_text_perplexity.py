@@ -81,7 +81,9 @@ def test_held_out_rows_are_not_learned(tmp_path: Path) -> None:
     assert 10 < made.num_judged < 60
     everything = train(corpus, corpus, tmp_path / "b.arrow", min_word_count=1)
     assert set(everything.model.tokens.to_pylist()[3:]) == set(WORDS)
-    assert everything.num_judged == 300
+    assert everything.num_judged == 300 and everything.unread == {}
+    corpus.write_text(corpus.read_text() + "{\n")
+    assert train(corpus, corpus, tmp_path / "b.arrow", min_word_count=1).unread == {"bad_json": 1}
 
 
 def test_only_so_much_text_is_read(tmp_path: Path) -> None:

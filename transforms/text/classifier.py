@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
+from schemas.errors import SluiceError
 from transforms.base import Params
 from transforms.kernels import supervised
 from transforms.text.classifier_words import LABEL, Vocabulary
@@ -106,7 +107,7 @@ def train_classifier(
     """Trains on the lines in `order`, int64, once an epoch. `listener` hears how many steps are done, and of how many.
 
     The learning rate falls linearly from `lr` to 0, counted in tokens. Takes `params.table_bytes` of memory, and reads
-    `lines` in place.
+    `lines` in place. Raises SluiceError when the numbers grow out of bounds.
     """
     table = np.empty((params.table_bytes(len(vocabulary)) // (4 * params.dim), params.dim), np.float32)
     supervised.uniform(np.uint64(params.seed), np.float32(1 / params.dim), table.reshape(-1))
@@ -122,5 +123,7 @@ def train_classifier(
             supervised.train(lines.features, lines.bounds, lines.labels, block, rates, table, outputs)
             before += int(tokens.sum())
             listener(epoch * len(order) + at + len(block), params.epochs * len(order))
+    if not np.isfinite(outputs).all():
+        raise SluiceError(f"training diverged at a learning rate of {params.lr:g}; lower --lr")
     counts = tuple(np.bincount(lines.labels[order], minlength=len(labels)).tolist())
     return Classifier(params, vocabulary, labels, counts, table, outputs, int(sizes.sum()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +18,7 @@ from transforms.base import Params
 from transforms.columns import utf8
 from transforms.kernels import ngram_model as kernels
 from transforms.kernels.hashing import table_size
+from transforms.registry import describe
 from transforms.text.ngram_train import Ngrams
 from transforms.text.ngram_words import tables
 
@@ -106,14 +106,15 @@ class NgramModel:
             with pa.memory_map(str(path)) as file:
                 table = pa.ipc.open_file(file).read_all()
             table.validate(full=True)
-            if not table.schema.equals(SCHEMA):
-                raise RecipeError(f"text.perplexity: {str(path)!r} has not the columns of an n-gram model")
-            said = json.loads((table.schema.metadata or {}).get(_METADATA, b"null"))
-            description = Description.model_validate(said)
-        except (OSError, pa.ArrowException, ValidationError, ValueError) as error:
-            if isinstance(error, RecipeError):
-                raise
+        except (OSError, pa.ArrowException) as error:
             raise RecipeError(f"text.perplexity: {str(path)!r} is not an n-gram model ({error})") from error
+        if not table.schema.equals(SCHEMA):
+            raise RecipeError(f"text.perplexity: {str(path)!r} has not the columns of an n-gram model")
+        try:
+            description = Description.model_validate_json((table.schema.metadata or {}).get(_METADATA, b"null"))
+        except ValidationError as error:
+            problem = describe(error.errors()[0], Description)
+            raise RecipeError(f"text.perplexity: {str(path)!r} is not an n-gram model ({problem})") from error
         columns = [column.combine_chunks() for column in table.columns]
         if any(column.null_count for column in columns[1:]):
             raise RecipeError(f"text.perplexity: {str(path)!r} has nulls among its n-grams")

@@ -14,18 +14,15 @@ import numpy as np
 import regex
 
 from schemas.sample import SENTINEL
+from transforms.kernels import codepoints
 from transforms.kernels import ngram_model as bits
-from transforms.text.codepoint_tables import by_code, characters, two_levels
+from transforms.text.codepoint_tables import by_code, characters, properties, two_levels
 from transforms.text.words import split_unspaced
 
 #: letters, marks and digits, and the joiners that Persian and Indic words are written with
 _LETTER = r"[\p{L}\p{M}\p{N}\u200c\u200d]"
 _SYMBOL = r"[^\s\p{C}\p{L}\p{M}\p{N}]"
 _TOKEN = regex.compile(rf"{_LETTER}+|{_SYMBOL}", regex.V1)
-_UNSPACED_LETTER = (
-    r"[[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Thai}\p{Script=Lao}\p{Script=Khmer}"
-    r"\p{Script=Myanmar}ー]&&[\p{L}\p{N}]]"
-)
 _ASCII = {
     **dict.fromkeys("„‟“”«»「」『』〝〞〟", '"'),
     **dict.fromkeys("‘’‚‛`´′", "'"),
@@ -75,20 +72,25 @@ def text_tokens(text: str) -> list[list[str]]:
     return [tokens for line in text.splitlines() if (tokens := line_tokens(line))]
 
 
+def _properties_of(codes: np.ndarray) -> np.ndarray:
+    index, flags = properties()
+    return flags[index[codes >> 8].astype(np.int64) << 8 | (codes & 255)]
+
+
 @cache
 def tables() -> tuple[np.ndarray, ...]:
     """What kernels read: kinds of code points, and normal forms (0: stays), each in two levels."""
     text = characters()
     normal = normal_form(text)
     kinds = np.zeros(len(text), np.uint32)
-    for bit, pattern, where in (
-        (bits.LETTER, _LETTER, normal),
-        (bits.SYMBOL, _SYMBOL, normal),
-        (bits.UNSPACED, _UNSPACED_LETTER, normal),
-        (bits.MARK, r"\p{M}", normal),
-        (bits.LINE_END, r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]", text),
-    ):
-        for match in regex.compile(f"{pattern}+", regex.V1).finditer(where):
+    for bit, pattern in ((bits.LETTER, _LETTER), (bits.SYMBOL, _SYMBOL)):
+        for match in regex.compile(f"{pattern}+", regex.V1).finditer(normal):
             kinds[match.start() : match.end()] |= bit
     codes, normal_codes = (np.frombuffer(chars.encode("utf-32-le"), "<u4") for chars in (text, normal))
+    for bit, shared, of in (
+        (bits.UNSPACED, codepoints.UNSPACED, normal_codes),
+        (bits.MARK, codepoints.MARK, normal_codes),
+        (bits.LINE_END, codepoints.LINE_END, codes),
+    ):
+        kinds[_properties_of(of) & np.uint32(shared) != 0] |= np.uint32(bit)
     return (*two_levels(by_code(kinds)), *two_levels(by_code(np.where(normal_codes == codes, 0, normal_codes))))
