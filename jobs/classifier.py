@@ -40,7 +40,9 @@ def train(
     max_rows: Annotated[int, typer.Option(min=2, help="Rows of either label, at most (DCLM: 200,000).")] = 200_000,
     dim: Annotated[int, typer.Option(help="Numbers in a vector.")] = 100,
     epochs: Annotated[int, typer.Option(help="Passes over the rows.")] = 5,
-    lr: Annotated[float, typer.Option(help="Learning rate at the start; it falls to 0.")] = 0.1,
+    lr: Annotated[
+        float, typer.Option(help="Learning rate at the start; it falls to 0. A few thousand rows want 1.")
+    ] = 0.1,
     word_ngrams: Annotated[int, typer.Option(help="Longest n-gram of words that is a feature; 2: bigrams.")] = 2,
     buckets: Annotated[
         int, typer.Option(help="Vectors that n-grams share by hash; the file has (words + buckets) * dim * 4 bytes.")
