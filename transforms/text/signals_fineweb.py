@@ -63,7 +63,7 @@ def char_dup_ratio(document: Document, _variant: str) -> float | None:
     return repeated_after_first(document.view(text_lines))[1] / chars if chars else None
 
 
-@signal("fineweb.newline_ratio", version=1, dtype=pa.float64(), variants=("datatrove",))
+@signal("fineweb.newline_ratio", version=2, dtype=pa.float64(), variants=("datatrove",))
 def newline_ratio(document: Document, _variant: str) -> float | None:
     """Line breaks a word."""
     words = document.view(english_words)

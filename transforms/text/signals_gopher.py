@@ -81,13 +81,13 @@ def counted_words(document: Document, preset: str) -> list[str]:
     return words
 
 
-@signal("gopher.word_count", version=1, dtype=pa.int64(), variants=PRESETS)
+@signal("gopher.word_count", version=2, dtype=pa.int64(), variants=PRESETS)
 def word_count(document: Document, preset: str) -> int:
     """Words in the document."""
     return len(document.view(counted_words, preset))
 
 
-@signal("gopher.word_length", version=1, dtype=pa.float64(), variants=PRESETS)
+@signal("gopher.word_length", version=2, dtype=pa.float64(), variants=PRESETS)
 def word_length(document: Document, preset: str) -> float | None:
     """Characters a word: the mean, in Dolma the median; null where most words have none."""
     words = document.view(WORDS[preset]) if preset == "dclm" else document.view(counted_words, preset)
@@ -97,13 +97,13 @@ def word_length(document: Document, preset: str) -> float | None:
     return float(median(lengths)) if preset == "dolma" else sum(lengths) / len(lengths)
 
 
-@signal("gopher.hash_ratio", version=1, dtype=pa.float64(), variants=("paper", "datatrove"))
+@signal("gopher.hash_ratio", version=2, dtype=pa.float64(), variants=("paper", "datatrove"))
 def hash_ratio(document: Document, preset: str) -> float | None:
     """Hash signs a word."""
     return _ratio(document.text.count("#"), len(document.view(WORDS[preset])))
 
 
-@signal("gopher.ellipsis_ratio", version=1, dtype=pa.float64(), variants=("paper", "datatrove"))
+@signal("gopher.ellipsis_ratio", version=2, dtype=pa.float64(), variants=("paper", "datatrove"))
 def ellipsis_ratio(document: Document, preset: str) -> float | None:
     """Ellipses a word."""
     return _ratio(sum(map(document.text.count, _ELLIPSES[preset])), len(document.view(WORDS[preset])))
@@ -136,14 +136,14 @@ def ellipsis_line_ratio(document: Document, preset: str) -> float | None:
     return _ratio(sum(line.endswith(_ELLIPSES[preset]) for line in lines), len(lines))
 
 
-@signal("gopher.alphabetic_word_ratio", version=1, dtype=pa.float64(), variants=PRESETS)
+@signal("gopher.alphabetic_word_ratio", version=2, dtype=pa.float64(), variants=PRESETS)
 def alphabetic_word_ratio(document: Document, preset: str) -> float | None:
     """Share of words with an alphabetic character (datatrove's words include punctuation marks)."""
     words = document.view(WORDS[preset])
     return _ratio(sum(word.isalpha() or any(map(str.isalpha, word)) for word in words), len(words))
 
 
-@signal("gopher.stop_word_count", version=1, dtype=pa.int64(), variants=PRESETS)
+@signal("gopher.stop_word_count", version=2, dtype=pa.int64(), variants=PRESETS)
 def stop_word_count(document: Document, preset: str) -> int:
     """The eight English stop words: how many are present (paper, datatrove), or how often (dclm, dolma)."""
     words = document.view(WORDS[preset])
