@@ -1,5 +1,8 @@
 """Signals: named, versioned columns computed from `text`, shared by every transform that needs them.
 
+A signal may also depend on the row's language, the column `text.lang`; it says so, and what adds that column declares
+`edits_text`, so that a signal is never older than the language it was computed for.
+
 A transform declares the signal columns it reads; the engine computes what a recipe needs once a batch, and again only
 after a step that edited the text. Rules are then comparisons on columns, and the ledger gets the values for free.
 
@@ -30,15 +33,17 @@ _KERNELS: dict[str, Kernel] = {}
 
 
 class Document:
-    """What signals are computed from: a text without its media sentinels, and whatever views of it are cached.
+    """What signals are computed from: a text without its media sentinels, its label of `text.lang` (null without that
+    column), and whatever views of it are cached.
 
     Signal functions keep shared intermediates (words, lines, n-gram counts) with `view`, so that each is made once.
     """
 
-    __slots__ = ("_views", "text")
+    __slots__ = ("_views", "lang", "text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, lang: str | None = None) -> None:
         self.text = text.replace(SENTINEL, "")
+        self.lang = lang
         self._views: dict[Any, Any] = {}
 
     def view(self, make: Callable[..., Any], *args: Any) -> Any:
@@ -102,8 +107,8 @@ class Computed:
     undone: np.ndarray
 
 
-#: (a large_string column without nulls, signal columns) -> their values
-Kernel = Callable[[pa.Array, Sequence[str]], Computed]
+#: (a large_string column without nulls, `text.lang` or nulls, signal columns) -> their values
+Kernel = Callable[[pa.Array, pa.Array, Sequence[str]], Computed]
 
 
 def register_kernel(columns: Iterable[str], kernel: Kernel) -> None:
@@ -116,30 +121,33 @@ def compute_signals(batch: pa.RecordBatch, columns: Iterable[str], *, reference:
     wanted = sorted(set(columns))
     fields = [signal_field(column) for column in wanted]
     text = batch.column("text")
+    known = "text.lang" in batch.schema.names
+    langs = batch.column("text.lang") if known else pa.nulls(batch.num_rows, pa.string())
     if reference or text.null_count or text.type != pa.large_string():
-        return append_columns(batch, list(zip(fields, _by_reference(text, wanted), strict=True)))
+        return append_columns(batch, list(zip(fields, _by_reference(text, langs, wanted), strict=True)))
     made: dict[str, pa.Array] = {}
     by_kernel: dict[Kernel, list[str]] = {}
     for column in wanted:
         if column in _KERNELS:
             by_kernel.setdefault(_KERNELS[column], []).append(column)
     for kernel, served in by_kernel.items():
-        computed = kernel(text, served)
+        computed = kernel(text, langs, served)
         values = computed.columns
         if computed.undone.any():
             mask = pa.array(computed.undone)
-            instead = _by_reference(text.filter(mask), served)
+            instead = _by_reference(text.filter(mask), langs.filter(mask), served)
             values = [pc.replace_with_mask(v, mask, r) for v, r in zip(values, instead, strict=True)]
         made |= zip(served, values, strict=True)
     left = [column for column in wanted if column not in made]
-    made |= zip(left, _by_reference(text, left), strict=True)
+    made |= zip(left, _by_reference(text, langs, left), strict=True)
     return append_columns(batch, [(field, made[field.name]) for field in fields])
 
 
-def _by_reference(text: pa.Array, columns: Sequence[str]) -> list[pa.Array]:
+def _by_reference(text: pa.Array, langs: pa.Array, columns: Sequence[str]) -> list[pa.Array]:
     found = [resolve(column) for column in columns]
     values: list[list[Any]] = [[] for _ in found]
-    for document in map(Document, text.to_pylist() if found else ()):
+    rows = zip(text.to_pylist(), langs.to_pylist(), strict=True) if found else ()
+    for document in (Document(*row) for row in rows):
         for into, (one, variant) in zip(values, found, strict=True):
             into.append(one.compute(document, variant))
     return [pa.array(v, one.dtype) for v, (one, _) in zip(values, found, strict=True)]

@@ -41,6 +41,7 @@ PATTERNS = {
     bits.CLOSER: sentences._CLOSERS.removesuffix("*+"),
     bits.ANY_PUNCTUATION: r"\p{P}",
     bits.LOWER: f"[{english.LOWER}]",
+    bits.ALPHABET: f"[{english.LETTERS}]",
     bits.ICON: english.ICONS,
     bits.WORD: r"\w",
     bits.DECIMAL: r"\d",

@@ -15,20 +15,26 @@ from jobs.sample.texts import plant
 from transforms.signals import _KERNELS, Computed, Document, compute_signals, register_kernel, resolve
 from transforms.text import fused
 from transforms.text.english import exceptions
+from transforms.text.languages import shipped
 
 COLUMNS = sorted(fused._MADE)
+LANGUAGE_COLUMNS = [column for column in COLUMNS if ".language_" in column]
 
 
-def differences(texts: list[str], columns: list[str] = COLUMNS) -> list[tuple]:
+LANGS = [None, "en", "de", "zh", "fra_Latn", "th", "xx", "no", "sr-Cyrl", "ja"]
+
+
+def differences(texts: list[str], columns: list[str] = COLUMNS, langs: list[str | None] | None = None) -> list[tuple]:
     """(column, text, by kernel, by reference) wherever they differ, NaN and null apart, 0 and 0.0 too."""
-    computed = fused.compute(pa.array(texts, pa.large_string()), columns)
+    langs = [LANGS[k % len(LANGS)] for k in range(len(texts))] if langs is None else langs
+    computed = fused.compute(pa.array(texts, pa.large_string()), pa.array(langs, pa.string()), columns)
     assert not computed.undone.any()
     found = []
     for column, values in zip(columns, computed.columns, strict=True):
         signal, variant = resolve(column)
         assert values.type == signal.dtype
-        for text, got in zip(texts, values.to_pylist(), strict=True):
-            expected = signal.compute(Document(text), variant)
+        for text, lang, got in zip(texts, langs, values.to_pylist(), strict=True):
+            expected = signal.compute(Document(text, lang), variant)
             if repr(got) != repr(expected) and not (got is None and expected is None):
                 found.append((column, text, got, expected))
     return found
@@ -37,6 +43,7 @@ def differences(texts: list[str], columns: list[str] = COLUMNS) -> list[tuple]:
 # Pieces that rules look at, from every script treatment, and what could glue them wrongly.
 PIECES = [
     *["the", "The", "THE", "of", "with", "have", "a", "b"],
+    *["der", "und", "nicht", "的", "是", "の", "و", "på", "ikke", "и", "i", "le", "qu'une"],
     *["word", "Mr.", "e.g.", "don't", "I'm", "U.S.A.", "gonna", "no."],
     *["1", "42", "3.14", "1,000", "5km", "10am", "_", "__", "a_b"],
     *["x'y", "'", "’", '"', "(", ")", "-", "—", ":", ";"],
@@ -75,6 +82,22 @@ def test_any_text(drawn: list[str]) -> None:
     assert not differences(drawn)
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(texts, st.sampled_from(LANGS)), min_size=1, max_size=6))
+def test_any_text_in_any_language(drawn: list[tuple[str, str | None]]) -> None:
+    assert not differences([text for text, _ in drawn], LANGUAGE_COLUMNS, [lang for _, lang in drawn])
+
+
+def test_stop_words_of_every_language() -> None:
+    column = "signal.gopher.language_stop_word_count.paper"
+    for code, language in shipped().items():
+        text = " ".join(language.stop_words)
+        assert not differences([text], LANGUAGE_COLUMNS, [code])
+        # The lists are written as words are cut: every word is found.
+        found = resolve(column)[0].compute(Document(text, code), "paper")
+        assert found == (len(language.stop_words) or None), code
+
+
 def test_the_sample_corpus() -> None:
     assert not differences([record.body for record in plant(seed=17, scale=0.02) if isinstance(record.body, str)])
 
@@ -90,21 +113,21 @@ def test_every_exception_of_the_english_tokenizer() -> None:
 
 def test_a_slice_of_a_batch_is_measured_like_the_rows_alone() -> None:
     text = pa.array(["one", "two two", "", "drei drei drei"], pa.large_string()).slice(1, 2)
-    assert fused.compute(text, ["signal.gopher.word_count.dclm"]).columns[0].to_pylist() == [2, 0]
+    assert fused.compute(text, pa.nulls(2), ["signal.gopher.word_count.dclm"]).columns[0].to_pylist() == [2, 0]
 
 
 def test_bytes_that_are_no_utf8_are_left_to_the_reference() -> None:
     bad = [b"\xff", b"a\xc0\x80", b"\xed\xa0\x80", b"\xf4\x90\x80\x80", b"\xe4\xb8", b"\xf0\x80\x80\x80", b"\x80"]
     good = ["é".encode(), b"a", "\U0010ffff\ue000\ud7ff".encode()]
     text = pa.array([*bad, *good], pa.large_binary()).view(pa.large_string())
-    computed = fused.compute(text, ["signal.gopher.word_count.paper"])
+    computed = fused.compute(text, pa.nulls(len(text)), ["signal.gopher.word_count.paper"])
     assert computed.undone.tolist() == [True] * len(bad) + [False] * len(good)
 
 
 def test_rows_a_kernel_leaves_are_the_references(monkeypatch: pytest.MonkeyPatch) -> None:
     column = "signal.gopher.word_count.paper"
     monkeypatch.setitem(_KERNELS, column, _KERNELS.get(column))
-    register_kernel([column], lambda text, _: Computed([pa.array([7] * len(text))], np.array([False, True])))
+    register_kernel([column], lambda text, *_: Computed([pa.array([7] * len(text))], np.array([False, True])))
     batch = pa.record_batch({"text": pa.array(["a b c", "a b c"], pa.large_string())})
     assert compute_signals(batch, [column]).column(column).to_pylist() == [7, 3]
     assert compute_signals(batch, [column], reference=True).column(column).to_pylist() == [3, 3]

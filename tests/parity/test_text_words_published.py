@@ -19,6 +19,9 @@ SPACY = {
     "1990-2000 a=b x<y and/or w/o C++ #tag @name 's the dogs' bone":
         "1990|-|2000|a|=|b|x|<|y|and/or|w/o|C++|#|tag|@name|'s|the|dogs|'|bone",
     "Hello,world. New sentence.Next one.2nd": "Hello|,|world|.|New|sentence|.|Next|one.2nd",
+    "ఇది ఒక కథ. यह किताब है. वह नहीं-था,पर है": "ఇది|ఒక|కథ|.|यह|किताब|है|.|वह|नहीं|-|था|,|पर|है",
+    "Սա մի գիրք է. նոր-օր,այդ. ԱԲ. ეს წიგნია. ახალი-დღე.": "Սա|մի|գիրք|է.|նոր-օր,այդ.|ԱԲ.|ეს|წიგნია.|ახალი-დღე.",
+    "זה ספר. ספר-חדש,כן هذا كتاب. نعم،لا": "זה|ספר|.|ספר|-|חדש|,|כן|هذا|كتاب|.|نعم،لا",
     "id whos lets gonna y'all whore": "i|d|who|s|lets|gon|na|y'|all|whore",
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from tests.conformance.batches import numbered
 from transforms.registry import build
 from transforms.signals import compute_signals
 from transforms.text.english import split_english
-from transforms.text.rules import Rule, describe
+from transforms.text.rules import describe
 from transforms.text.sentences import count_sentences, count_sentences_spacy
 from transforms.text.words import letters_per_word, split_unicode
 
@@ -36,8 +36,8 @@ def test_the_first_broken_rule_is_the_reason() -> None:
 
 
 def test_detail_tells_close_numbers_apart() -> None:
-    assert describe("ratio", 0.1000001, Rule("r", "s", ">", 0.1)) == "ratio 0.1000001 > 0.1"
-    assert describe("ratio", 0.5, Rule("r", "s", ">", 0.2)) == "ratio 0.5 > 0.2"
+    assert describe("ratio", 0.1000001, ">", 0.1) == "ratio 0.1000001 > 0.1"
+    assert describe("ratio", 0.5, ">", 0.2) == "ratio 0.5 > 0.2"
 
 
 def test_c4_says_what_became_of_the_lines() -> None:
@@ -83,7 +83,7 @@ def test_a_constant_overrides_its_preset() -> None:
 
 def test_table_a1() -> None:
     limits = build("text.gopher_repetition", {}).params.model_dump()
-    assert limits.pop("preset") == "paper"
+    assert [limits.pop(name) for name in ("preset", "languages", "by_language")] == ["paper", "shipped", {}]
     assert list(limits.values()) == [0.3, 0.3, 0.2, 0.2, 0.2, 0.18, 0.16, 0.15, 0.14, 0.13, 0.12, 0.11, 0.1]
 
 

@@ -6,7 +6,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from transforms.kernels.codepoints import CURRENCY, ICON, LOWER, MARK, PLAIN, PREFIX, PUNCTUATION, QUOTE, SUFFIX, UPPER
+from transforms.kernels.codepoints import (
+    ALPHABET,
+    CURRENCY,
+    ICON,
+    LOWER,
+    PLAIN,
+    PREFIX,
+    PUNCTUATION,
+    QUOTE,
+    SUFFIX,
+    UPPER,
+)
 from transforms.kernels.compiled import kernel
 
 
@@ -39,7 +50,7 @@ def _is_digit(code):
 
 @kernel
 def _is_letter(properties):
-    return properties & PLAIN != 0 and properties & MARK == 0
+    return properties & ALPHABET != 0
 
 
 @kernel

@@ -49,6 +49,7 @@ QUOTE = 1 << 28
 PUNCTUATION = 1 << 29  # quotes and other marks
 SUFFIX = 1 << 30  # suffixes of one code point, wherever they stand
 PREFIX = 1 << 31  # likewise
+ALPHABET = 1 << 35  # what it takes for letters
 
 _SENTINEL = 0xFFFC
 

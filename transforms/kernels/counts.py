@@ -7,8 +7,8 @@ from __future__ import annotations
 import numpy as np
 
 from transforms.kernels.codepoints import ALNUM, ALPHA, DATATROVE_PUNCTUATION, NO_LENGTH, SPACE, SYMBOL
-from transforms.kernels.compiled import kernel
-from transforms.kernels.hashing import SEED, step
+from transforms.kernels.compiled import entry_point, kernel
+from transforms.kernels.hashing import SEED, as_key, hash_codes, slot_of, step
 
 #: the block of a text, in code points without media sentinels
 CHARS, NEWLINES, HASHES, DOTS, ELLIPSES, SPACED_DOTS, NOT_SPACE = range(7)
@@ -16,9 +16,11 @@ TEXT_BLOCK = 7
 
 #: the block of its words: all; those that count by the implementation's rule; those with a length, the sum of these
 #: lengths and twice their median; words with a letter; stop words: present, occurrences, occurrences in any case;
-#: words that hold # or …
-COUNT, COUNTED, WITH_LENGTH, LENGTH_SUM, MEDIAN_TWICE, ALPHABETIC, PRESENT, STOPS, STOPS_LOWER, SYMBOLS = range(10)
-WORD_BLOCK = 10
+#: words that hold # or …; the language's stop words that are present
+COUNT, COUNTED, WITH_LENGTH, LENGTH_SUM, MEDIAN_TWICE, ALPHABETIC, PRESENT, STOPS, STOPS_LOWER, SYMBOLS, LISTED = range(
+    11
+)
+WORD_BLOCK = 11
 
 #: the eight English stop words, each as one number of base 256
 _STOP_WORDS = tuple(
@@ -74,7 +76,7 @@ def is_spaced_dots(codes, at, stop):
 
 @kernel
 def count_words(codes, properties, starts, ends, count, english, hashes, histogram, out, at):
-    """Fills the block of the words but for COUNT, and their `hashes` (kernels.hashing.hash_codes).
+    """Fills the block of the words but for COUNT and LISTED, and their `hashes` (kernels.hashing.hash_codes).
 
     `english`: a word counts unless it is all punctuation, and only such have a length; else one counts that begins
     with a letter or digit, and any may have a length.
@@ -120,6 +122,41 @@ def count_words(codes, properties, starts, ends, count, english, hashes, histogr
         out[at + MEDIAN_TWICE] = _length_at(
             properties, starts, ends, count, histogram, (with_length - 1) // 2
         ) + _length_at(properties, starts, ends, count, histogram, with_length // 2)
+
+
+@kernel
+def count_listed(hashes, count, language, keys, bits):
+    """How many of a language's stop words are among the words with these hashes.
+
+    keys, uint64 [slots], holds `listed_key` of every word of every language; bits, uint8, its number in its language.
+    """
+    present = np.uint64(0)
+    for word in range(count):
+        key = listed_key(hashes[word], language)
+        slot = slot_of(keys, len(keys), key)
+        if keys[slot] == key:
+            present |= np.uint64(1) << np.uint64(bits[slot])
+    listed = 0
+    while present:
+        present &= present - np.uint64(1)
+        listed += 1
+    return listed
+
+
+@kernel
+def listed_key(state, language):
+    """A word's hash and a language's number, as a table's key."""
+    return as_key(step(state, np.uint64(language)))
+
+
+@entry_point
+def list_words(codes, bounds, languages, numbers, keys, bits):
+    """Enters the words codes[bounds[k]:bounds[k + 1]], uint32, of languages[k], as its numbers[k]."""
+    for k in range(len(bounds) - 1):
+        key = listed_key(hash_codes(codes, bounds[k], bounds[k + 1]), languages[k])
+        slot = slot_of(keys, len(keys), key)
+        keys[slot] = key
+        bits[slot] = numbers[k]
 
 
 @kernel

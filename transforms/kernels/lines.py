@@ -20,9 +20,11 @@ SEGMENTS, REPEATED, REPEATED_CHARS, LATER, LATER_CHARS, SEGMENT_CHARS = range(6)
 SEGMENT_BLOCK = 6
 
 #: the block of lines: how many; those that begin with -, *, ●, ‣ and •; those that end in "..." or "…", in "…",
-#: and in ". . ."; those FineWeb takes for punctuated, and for short
-LINES, DASHES, STARS, DISCS, TRIANGLES, DOTTED, END_DOTS, END_ELLIPSIS, END_SPACED, PUNCTUATED, SHORT = range(11)
-LINE_BLOCK = 11
+#: and in ". . ."; those FineWeb takes for punctuated, and for short, and those short in the row's language
+LINES, DASHES, STARS, DISCS, TRIANGLES, DOTTED, END_DOTS, END_ELLIPSIS, END_SPACED, PUNCTUATED, SHORT, SHORT_IN = range(
+    12
+)
+LINE_BLOCK = 12
 SHORT_LINE_CHARS = 30
 
 _32 = np.uint64(32)
@@ -118,8 +120,9 @@ def drop_blank(properties, starts, ends, count, strip):
 
 
 @kernel
-def count_lines(codes, properties, starts, ends, count, strip, out, at):
-    """Fills the block of lines; `strip`: looks for bullets and ellipses inside the white space around a line."""
+def count_lines(codes, properties, starts, ends, count, strip, short, out, at):
+    """Fills the block of lines; `strip`: looks for bullets and ellipses inside the white space around a line; `short`:
+    the most characters of what is short in the row's language."""
     for k in range(LINE_BLOCK):
         out[at + k] = 0
     out[at + LINES] = count
@@ -128,6 +131,7 @@ def count_lines(codes, properties, starts, ends, count, strip, out, at):
         if first < stop:
             out[at + PUNCTUATED] += properties[stop - 1] & ENDS_LINE != 0
         out[at + SHORT] += stop - first <= SHORT_LINE_CHARS
+        out[at + SHORT_IN] += stop - first <= short
         if strip:
             first, stop = stripped(properties, first, stop)
         if first == stop:

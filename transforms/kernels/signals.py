@@ -11,7 +11,7 @@ import numpy as np
 
 from transforms.kernels.codepoints import IDEOGRAPHIC, SOUTHEAST_ASIAN, decode
 from transforms.kernels.compiled import entry_point, kernel
-from transforms.kernels.counts import COUNT, TEXT_BLOCK, WORD_BLOCK, count_text, count_words
+from transforms.kernels.counts import COUNT, LISTED, TEXT_BLOCK, WORD_BLOCK, count_listed, count_text, count_words
 from transforms.kernels.english import english_words
 from transforms.kernels.hashing import table_size
 from transforms.kernels.lines import (
@@ -38,6 +38,8 @@ DCLM_LINES, DOLMA_LINES, DATATROVE_LINES, FINEWEB_LINES = 64, 128, 256, 512
 DCLM_SEGMENTS, DOLMA_SEGMENTS, DATATROVE_SEGMENTS = 1024, 2048, 4096
 #: how many English words there are, and no more
 ENGLISH_COUNT = 8192
+#: stop words of the row's language among the words that are asked for
+LISTED_WORDS = 16384
 
 #: where the blocks begin; those of words and n-grams in the order above
 TEXT = 0
@@ -54,10 +56,12 @@ _MAX_BYTES = 1 << 30
 
 
 @entry_point
-def measure(data, offsets, index, flags, needs, exceptions, out, undone):
+def measure(data, offsets, index, flags, needs, exceptions, languages, keys, bits, short, out, undone):
     """Counts what `needs` says in the rows of a UTF-8 column.
 
-    data: uint8, offsets: int64 [rows + 1]; index and flags: kernels.codepoints; exceptions: kernels.english.
+    data: uint8, offsets: int64 [rows + 1]; index and flags: kernels.codepoints; exceptions: kernels.english;
+    languages: int32 [rows], numbers of languages, -1 for one without stop words; keys and bits: their words
+    (kernels.counts.count_listed); short: int32 [rows], characters of what is a short line in the language.
     undone, bool [rows], is set where the readable reference has to do a row.
     """
     codes = np.empty(1 << 12, np.uint32)
@@ -111,6 +115,8 @@ def measure(data, offsets, index, flags, needs, exceptions, out, undone):
             if not counted:
                 continue
             count_words(codes, properties, starts, ends, m, kind == 2, hashes, histogram, fields, at)
+            if needs & LISTED_WORDS:
+                fields[at + LISTED] = count_listed(hashes, m, languages[row], keys, bits) if languages[row] >= 0 else -1
             if not needs & (UNICODE_NGRAMS << kind):
                 continue
             if table_size(m) > len(keys_of):
@@ -133,7 +139,8 @@ def measure(data, offsets, index, flags, needs, exceptions, out, undone):
                 keys_of = np.empty(table_size(m), np.uint64)
                 counts = np.empty(table_size(m), np.int32)
             if cut < 4:
-                count_lines(codes, properties, starts, ends, m, cut == 2, fields, LINES + cut * LINE_BLOCK)
+                at = LINES + cut * LINE_BLOCK
+                count_lines(codes, properties, starts, ends, m, cut == 2, short[row], fields, at)
             if cut == 0 or cut == 1 or cut == FINEWEB:
                 count_repeated(codes, starts, ends, m, keys_of, counts, fields, LINE_SEGMENTS + cut * SEGMENT_BLOCK)
             elif cut == 4:

@@ -53,6 +53,7 @@ _BY_PATTERN = {
     bits.MARKLESS: r"[\p{Script=Thai}\p{Script=Lao}]",
     bits.CLOSER: r"[\p{Pe}\p{Pf}\p{Pi}\"'”’]",
     bits.ANY_PUNCTUATION: r"\p{P}",
+    bits.ALPHABET: f"[{english.LETTERS}]",
     bits.ICON: english.ICONS,
     bits.WORD: r"\w",
     bits.DECIMAL: r"\d",

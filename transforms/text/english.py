@@ -2,8 +2,8 @@
 
 An independent implementation of spaCy's documented algorithm (Tokenizer: whitespace, then exceptions, prefixes,
 suffixes, URLs and infixes), with character classes from Unicode and most exceptions made by rule.
-The agreement with datatrove is measured in docs, not assumed; it is close, not exact (rare abbreviations, units in
-other scripts, drawn emoticons). datatrove strips tokens and drops blank ones, and so does this.
+The agreement with datatrove is measured (benchmarks.parity), not assumed; it is close, not exact (rare abbreviations,
+units in other scripts, drawn emoticons). datatrove strips tokens and drops blank ones, and so does this.
 """
 
 from __future__ import annotations
@@ -22,30 +22,46 @@ MARKS = r"…,:;!?¿؟¡()\[\]{}<>_#*&。？！，、；：～·।،۔؛٪"
 ICONS = r"\p{So}"
 CURRENCY = r"[$£€¥฿₽﷼₴₠-₿]"
 _CURRENCIES = rf"{CURRENCY}|US\$|C\$|A\$"
-LOWER = r"\p{Ll}\p{Lo}\p{Lm}"
-UPPER = r"\p{Lu}\p{Lo}\p{Lm}"
+# Letters, to spaCy, are those of three scripts with case, and whole blocks of some scripts without, with their marks and
+# digits; letters of other scripts (Armenian, Thai, Gujarati) are none, so that a full stop stays on their words.
+_CASED = r"[\p{Script=Latin}\p{Script=Greek}\p{Script=Cyrillic}]"
+_CASELESS = (
+    r"\u0591-\u05bd\u05bf-\u05f4\u0620-\u064a\u066e-\u06d3\u06d5\u06e5-\u06e8\u06ea-\u06fc\u06ff"
+    r"\u0750-\u077f\u08a0-\u08bd\u0900-\u09f1\u09f4-\u09f9\u09fc-\u09ff\u0b80-\u0bf2\u0bfb-\u0c7e"
+    r"\u0c80-\u0cff\u0d80-\u0dff\u1100-\u137f\u3005-\u3007\u3021-\u302f\u3031-\u3035\u3038-\u303c\u3040-\u309f\u30a1-\u30fa"
+    r"\u30fc-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\ufb1d-\ufbb1\ufbd3-\ufd3d\ufd50-\ufdc7"
+    r"\ufdf0-\ufdfb\ufe70-\ufefc\U00020000-\U0002a6df\U0002a700-\U0002ebef\U0002f800-\U0002fa1f"
+)
+LOWER = rf"[\p{{Ll}}&&{_CASED}]{_CASELESS}"
+UPPER = rf"[\p{{Lu}}&&{_CASED}]{_CASELESS}"
+LETTERS = rf"[[\p{{Ll}}\p{{Lu}}]&&{_CASED}]{_CASELESS}"
 _UNITS = (
     "km²|km³|km|m²|m³|m/s|m|dm²|dm³|dm|cm²|cm³|cm|mm²|mm³|mm|ha|µm|nm|yd|in|ft|kg|g|mg|µg|t|lb|oz|km/h|kmh|mph|hPa|Pa|"
     "mbar|mb|MB|kb|KB|gb|GB|tb|TB|T|G|M|K|%"
 )
 
-_PREFIX = regex.compile(rf"§|%|=|—|–|\+(?![0-9])|\.\.+|[{MARKS}]|[{regex.escape(QUOTES)}]|{_CURRENCIES}|{ICONS}")
+_PREFIX = regex.compile(
+    rf"§|%|=|—|–|\+(?![0-9])|\.\.+|[{MARKS}]|[{regex.escape(QUOTES)}]|{_CURRENCIES}|{ICONS}", regex.V1
+)
 _SUFFIX = regex.compile(
     rf"(?:\.\.+|[{MARKS}]|[{regex.escape(QUOTES)}]|{ICONS}|['’][sS]|—|–"
     rf"|(?<=[0-9])\+|(?<=°[FfCcKk])\.|(?<=[0-9])(?:{_CURRENCIES})|(?<=[0-9])(?:{_UNITS})"
-    rf"|(?<=[0-9{LOWER}%²\-+{MARKS}{regex.escape(QUOTES)}])\.|(?<=[{UPPER}][{UPPER}])\.)$"
+    rf"|(?<=[0-9{LOWER}%²\-+{MARKS}{regex.escape(QUOTES)}])\.|(?<=[{UPPER}][{UPPER}])\.)$",
+    regex.V1,
 )
 _INFIX = regex.compile(
     rf"\.\.+|…|{ICONS}|(?<=[0-9])[+\-*^](?=[0-9-])"
     rf"|(?<=[{LOWER}{regex.escape(QUOTES)}])\.(?=[{UPPER}{regex.escape(QUOTES)}])"
-    rf"|(?<=\p{{L}}),(?=\p{{L}})|(?<=[\p{{L}}0-9])(?:---|--|——|[-–—~])(?=\p{{L}})"
-    rf"|(?<=[\p{{L}}0-9])[:<>=/](?=\p{{L}})"
+    rf"|(?<=[{LETTERS}]),(?=[{LETTERS}])|(?<=[{LETTERS}0-9])(?:---|--|——|[-–—~])(?=[{LETTERS}])"
+    rf"|(?<=[{LETTERS}0-9])[:<>=/](?=[{LETTERS}])",
+    regex.V1,
 )
 _URL = regex.compile(
     rf"(?:[\w+.\-]{{2,}}://)?(?:\S+@)?"
     rf"(?:(?:[1-9]\d{{0,2}})(?:\.\d{{1,3}}){{3}}"
     rf"|(?:(?:[A-Za-z0-9\u00a1-\uffff][A-Za-z0-9\u00a1-\uffff_-]{{0,62}})?[A-Za-z0-9\u00a1-\uffff]\.)+[{LOWER}]{{2,63}})"
-    rf"(?::\d{{2,5}})?(?:[/?#]\S*)?"
+    rf"(?::\d{{2,5}})?(?:[/?#]\S*)?",
+    regex.V1,
 )
 
 

@@ -17,8 +17,11 @@ from transforms.kernels import signals as kernels
 from transforms.signals import Computed, column_name, register_kernel, signal_field
 from transforms.text.codepoint_tables import properties
 from transforms.text.english_exceptions import exception_arrays
+from transforms.text.languages import language_of
+from transforms.text.signals_fineweb import short_line_chars
 from transforms.text.signals_gopher import PRESETS
 from transforms.text.signals_repetition import DUPLICATE_SIZES, TOP_SIZES
+from transforms.text.stop_words import StopWords, shipped_stop_words
 
 _UNICODE, _WHITESPACE, _ENGLISH = range(3)
 _KIND = {"paper": _UNICODE, "datatrove": _ENGLISH, "dclm": _WHITESPACE, "dolma": _WHITESPACE}
@@ -98,6 +101,7 @@ def _quality(preset: str) -> dict[str, _Made]:
         "gopher.word_length": _Made(needs, _word_length(kind, preset == "dolma")),
         "gopher.alphabetic_word_ratio": _Made(needs, _ratio(_field(words + counts.ALPHABETIC), total)),
         "gopher.stop_word_count": _Made(needs, _field(words + stops[preset])),
+        "gopher.language_stop_word_count": _Made(needs | kernels.LISTED_WORDS, _listed(words)),
         "gopher.bullet_line_ratio": _Made(line_needs, _ratio(_field(*(line + at for at in bullets)), num_lines)),
         "gopher.ellipsis_line_ratio": _Made(line_needs, _ratio(_field(*ends), num_lines)),
     }
@@ -110,6 +114,11 @@ def _quality(preset: str) -> dict[str, _Made]:
     else:
         made["gopher.symbol_ratio"] = _Made(needs, _ratio(_field(words + counts.SYMBOLS), total))
     return made
+
+
+def _listed(words: int) -> Values:
+    """A language's stop words, null where it has none."""
+    return lambda out: np.where(out[:, words + counts.LISTED] < 0, np.nan, out[:, words + counts.LISTED])
 
 
 def _repetition(preset: str) -> dict[str, _Made]:
@@ -155,6 +164,7 @@ def _fineweb() -> dict[str, _Made]:
     return {
         "fineweb.line_punct_ratio": _Made(needs, _ratio(_field(line + lines.PUNCTUATED), total)),
         "fineweb.short_line_ratio": _Made(needs, _ratio(_field(line + lines.SHORT), total)),
+        "fineweb.language_short_line_ratio": _Made(needs, _ratio(_field(line + lines.SHORT_IN), total)),
         "fineweb.char_dup_ratio": _Made(needs, _ratio(later, _visible)),
         "fineweb.newline_ratio": _Made(kernels.ENGLISH_COUNT, _ratio(newlines, words)),
     }
@@ -173,16 +183,45 @@ _MADE = {
 _MADE |= {column_name(name, "datatrove"): made for name, made in _fineweb().items()}
 
 
-def compute(text: pa.Array, columns: Sequence[str]) -> Computed:
+def compute(text: pa.Array, langs: pa.Array, columns: Sequence[str]) -> Computed:
     """The columns of a text column, large_string, and which rows are for the reference."""
-    data, offsets = utf8(text)
     needs = 0
     for column in columns:
         needs |= _MADE[column].needs
+    languages = [language_of(lang) or "" for lang in langs.to_pylist()]
+    short = np.fromiter(map(short_line_chars, languages), np.int32, len(languages))
+    out, undone = _measure(text, needs, languages, shipped_stop_words(), short)
+    return Computed([_column(column, out) for column in columns], undone)
+
+
+def count_stop_words(text: pa.Array, preset: str, languages: Sequence[str], words: StopWords) -> np.ndarray:
+    """How many of its language's stop words each text holds, float64 [rows]; NaN for languages without any.
+
+    A row that is no UTF-8 has none.
+    """
+    made = _MADE[column_name("gopher.language_stop_word_count", preset)]
+    out, _ = _measure(text, made.needs, languages, words, np.zeros(len(text), np.int32))
+    return made.values(out).astype(np.float64)
+
+
+def short_line_ratios(text: pa.Array, max_chars: np.ndarray) -> np.ndarray:
+    """Share of lines of at most `max_chars`, int32 [rows], characters, float64 [rows]; NaN for a text without lines."""
+    made = _MADE[column_name("fineweb.language_short_line_ratio", "datatrove")]
+    out, _ = _measure(text, made.needs, [""] * len(text), shipped_stop_words(), max_chars)
+    return made.values(out)
+
+
+def _measure(
+    text: pa.Array, needs: int, languages: Sequence[str], words: StopWords, short: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    data, offsets = utf8(text)
     out = np.zeros((len(text), kernels.NUM_FIELDS), np.int64)
     undone = np.zeros(len(text), np.bool_)
-    kernels.measure(data, offsets, *properties(), needs, exception_arrays(), out, undone)
-    return Computed([_column(column, out) for column in columns], undone)
+    numbers = np.fromiter((words.numbers.get(language, -1) for language in languages), np.int32, len(text))
+    kernels.measure(
+        data, offsets, *properties(), needs, exception_arrays(), numbers, words.keys, words.bits, short, out, undone
+    )
+    return out, undone
 
 
 def _column(column: str, out: np.ndarray) -> pa.Array:

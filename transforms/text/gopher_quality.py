@@ -5,28 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pyarrow as pa
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from transforms.base import Filter, Verdicts
 from transforms.registry import register
-from transforms.signals import Document, column_name
-from transforms.text import rules
-from transforms.text.presets import PresetParams
-from transforms.text.rules import Rule
-from transforms.text.signals_gopher import ENGLISH_STOP_WORDS, count_stop_words
+from transforms.signals import column_name
+from transforms.text.fused import count_stop_words
+from transforms.text.languages import ENGLISH, MAX_STOP_WORDS, LanguageParams, language_of, languages_of
+from transforms.text.rules import Rule, RuleSet, numbers
+from transforms.text.signals_gopher import ENGLISH_STOP_WORDS
+from transforms.text.stop_words import StopWords
 
 _STOP_WORDS = "gopher.stop_word_count"
+_LANGUAGE_STOP_WORDS = "gopher.language_stop_word_count"
+_PUBLISHED = {"languages": "published"}
 
 
-class GopherQualityParams(PresetParams):
+class GopherQualityParams(LanguageParams):
     """Thresholds of Rae et al. 2021 (arXiv 2112.11446, A1.1); every implementation shares them.
 
     The presets differ in what they count (transforms.text.signals_gopher), and in symbols: paper and datatrove hold
-    hash signs and ellipses to the limit apart, dclm and dolma together. null switches a rule off.
+    hash signs and ellipses to the limit apart, dclm and dolma together. null switches a rule off. The preset paper
+    holds other languages than English to limits of their own, and to their stop words, of which the package has those
+    of many languages; rows of the others are not asked for stop words.
     """
 
-    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "datatrove": _PUBLISHED,
+        "dclm": _PUBLISHED,
+        "dolma": _PUBLISHED,
+    }
+    TRANSFORM: ClassVar[str] = "text.gopher_quality"
 
     preset: Literal["paper", "datatrove", "dclm", "dolma"] = "paper"
     min_words: int | None = Field(default=50, ge=0)
@@ -39,12 +50,20 @@ class GopherQualityParams(PresetParams):
     max_ellipsis_line_ratio: float | None = Field(default=0.3, ge=0, le=1)
     min_alphabetic_word_ratio: float | None = Field(default=0.8, ge=0, le=1)
     min_stop_words: int | None = Field(default=2, ge=0)
-    #: language -> its stop words, added to the published English ones. A row's language is its `text.lang` column;
-    #: rows of other languages are not asked for stop words, and without that column every row is taken for English.
+    #: language -> its stop words, at most 56, instead of the package's (English: besides the published eight)
     stop_words: dict[str, list[str]] = Field(default_factory=dict)
 
+    @field_validator("stop_words")
+    @classmethod
+    def _check_stop_words(cls, given: dict[str, list[str]]) -> dict[str, list[str]]:
+        for language, words in given.items():
+            if len(words) + len(ENGLISH_STOP_WORDS) > MAX_STOP_WORDS:
+                limit = MAX_STOP_WORDS - len(ENGLISH_STOP_WORDS)
+                raise ValueError(f"stop_words.{language}: {len(words)} words; give the {limit} most frequent, or fewer")
+        return given
 
-@register("text.gopher_quality", version=1)
+
+@register("text.gopher_quality", version=2)
 class GopherQuality(Filter[GopherQualityParams]):
     """Rejects a row for the first rule it breaks, in the paper's order."""
 
@@ -67,49 +86,58 @@ class GopherQuality(Filter[GopherQualityParams]):
 
     def __init__(self, params: GopherQualityParams) -> None:
         super().__init__(params)
-        self._rules = _rules(params)
+        self._rules = RuleSet(_rules(params.preset), params, params.preset)
+        own = {language_of(label) or ENGLISH: set(words) for label, words in params.stop_words.items()}
+        if ENGLISH in own:
+            own[ENGLISH] |= ENGLISH_STOP_WORDS
+        self._own = own
 
     def signals(self) -> tuple[str, ...]:
-        return rules.columns(self._rules, self.params.preset)
+        columns = self._rules.columns()
+        if self.params.languages == "shipped" and column_name(_STOP_WORDS, self.params.preset) in columns:
+            return *columns, column_name(_LANGUAGE_STOP_WORDS, self.params.preset)
+        return columns
 
     def judge(self, batch: pa.RecordBatch) -> Verdicts:
-        return rules.judge(self._for_languages(batch), self._rules, self.params.preset)
+        return self._rules.judge(self._for_languages(batch))
 
     def _for_languages(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The batch with stop words counted in each row's own language, null where there are none to look for."""
-        column = column_name(_STOP_WORDS, self.params.preset)
-        if "text.lang" not in batch.schema.names or self.params.min_stop_words is None:
+        at = batch.schema.get_field_index(column_name(_STOP_WORDS, self.params.preset))
+        languages = languages_of(batch)
+        foreign = languages != ENGLISH
+        if at < 0 or not (foreign.any() or ENGLISH in self._own):
             return batch
-        langs = batch.column("text.lang").to_pylist()
-        counts = batch.column(column).to_pylist()
-        known = {lang: frozenset(words) for lang, words in self.params.stop_words.items()}
-        for row, lang in enumerate(langs):
-            if lang in known:
-                words = known[lang] | (ENGLISH_STOP_WORDS if lang == "en" else frozenset())
-                counts[row] = count_stop_words(Document(batch.column("text")[row].as_py()), self.params.preset, words)
-            elif lang is not None and lang != "en":
-                counts[row] = None
-        at = batch.schema.get_field_index(column)
-        return batch.set_column(at, batch.schema.field(at), pa.array(counts, pa.int64()))
+        values = numbers(batch.column(at)).copy()
+        if self.params.languages == "shipped":
+            of_language = numbers(batch.column(column_name(_LANGUAGE_STOP_WORDS, self.params.preset)))
+            values = np.where(foreign, of_language, values)
+        asked = np.isin(languages, list(self._own))
+        if asked.any():
+            text = batch.column("text").filter(pa.array(asked))
+            values[asked] = count_stop_words(text, self.params.preset, languages[asked].tolist(), StopWords(self._own))
+        return batch.set_column(
+            at, batch.schema.field(at), pa.array(values.astype(np.float64), from_pandas=True).cast(pa.int64())
+        )
 
 
-def _rules(params: GopherQualityParams) -> tuple[Rule, ...]:
+def _rules(preset: str) -> tuple[Rule, ...]:
     symbols: tuple[Rule, ...]
-    if params.preset in ("paper", "datatrove"):
+    if preset in ("paper", "datatrove"):
         symbols = (
-            Rule("too_many_hashes", "gopher.hash_ratio", ">", params.max_symbol_word_ratio),
-            Rule("too_many_ellipses", "gopher.ellipsis_ratio", ">", params.max_symbol_word_ratio),
+            Rule("too_many_hashes", "gopher.hash_ratio", ">", "max_symbol_word_ratio"),
+            Rule("too_many_ellipses", "gopher.ellipsis_ratio", ">", "max_symbol_word_ratio"),
         )
     else:
-        symbols = (Rule("too_many_symbols", "gopher.symbol_ratio", ">", params.max_symbol_word_ratio),)
+        symbols = (Rule("too_many_symbols", "gopher.symbol_ratio", ">", "max_symbol_word_ratio"),)
     return (
-        Rule("too_few_words", "gopher.word_count", "<", params.min_words),
-        Rule("too_many_words", "gopher.word_count", ">", params.max_words),
-        Rule("words_too_short", "gopher.word_length", "<", params.min_word_chars),
-        Rule("words_too_long", "gopher.word_length", ">", params.max_word_chars),
+        Rule("too_few_words", "gopher.word_count", "<", "min_words"),
+        Rule("too_many_words", "gopher.word_count", ">", "max_words"),
+        Rule("words_too_short", "gopher.word_length", "<", "min_word_chars"),
+        Rule("words_too_long", "gopher.word_length", ">", "max_word_chars"),
         *symbols,
-        Rule("too_many_bullets", "gopher.bullet_line_ratio", ">", params.max_bullet_line_ratio),
-        Rule("too_many_ellipsis_lines", "gopher.ellipsis_line_ratio", ">", params.max_ellipsis_line_ratio),
-        Rule("too_few_alphabetic_words", "gopher.alphabetic_word_ratio", "<", params.min_alphabetic_word_ratio),
-        Rule("too_few_stop_words", _STOP_WORDS, "<", params.min_stop_words),
+        Rule("too_many_bullets", "gopher.bullet_line_ratio", ">", "max_bullet_line_ratio"),
+        Rule("too_many_ellipsis_lines", "gopher.ellipsis_line_ratio", ">", "max_ellipsis_line_ratio"),
+        Rule("too_few_alphabetic_words", "gopher.alphabetic_word_ratio", "<", "min_alphabetic_word_ratio"),
+        Rule("too_few_stop_words", _STOP_WORDS, "<", "min_stop_words"),
     )

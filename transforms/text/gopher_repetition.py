@@ -10,10 +10,9 @@ from pydantic import Field
 
 from transforms.base import Filter, Verdicts
 from transforms.registry import register
-from transforms.text import rules
 from transforms.text.blank import reject_blank
-from transforms.text.presets import PresetParams
-from transforms.text.rules import Rule
+from transforms.text.languages import LanguageParams
+from transforms.text.rules import Rule, RuleSet
 from transforms.text.signals_repetition import DUPLICATE_SIZES, TOP_SIZES
 
 #: datatrove looks at paragraphs first; the paper's table, and DCLM, at lines
@@ -27,7 +26,7 @@ _REASONS = {
 }
 
 
-class GopherRepetitionParams(PresetParams):
+class GopherRepetitionParams(LanguageParams):
     """The thirteen thresholds of Rae et al. 2021 (arXiv 2112.11446, table A1); a row above one is rejected.
 
     The presets differ in how they measure (transforms.text.signals_repetition), and Dolma's mixers (1.5 to 1.7) allow
@@ -35,12 +34,16 @@ class GopherRepetitionParams(PresetParams):
     """
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "datatrove": {"languages": "published"},
+        "dclm": {"languages": "published"},
         "dolma": {
+            "languages": "published",
             "max_duplicate_line_char_ratio": 0.30,
             "max_duplicate_paragraph_ratio": None,
             "max_duplicate_paragraph_char_ratio": None,
         },
     }
+    TRANSFORM: ClassVar[str] = "text.gopher_repetition"
 
     preset: Literal["paper", "datatrove", "dclm", "dolma"] = "paper"
     max_duplicate_line_ratio: float | None = Field(default=0.30, ge=0)
@@ -78,12 +81,11 @@ class GopherRepetition(Filter[GopherRepetitionParams]):
         limits = [(_REASONS[name], f"{name}_ratio") for name in order]
         limits += [(f"top_{size}_gram", f"top_{size}_gram_char_ratio") for size in TOP_SIZES]
         limits += [(f"duplicate_{size}_grams", f"duplicate_{size}_gram_char_ratio") for size in DUPLICATE_SIZES]
-        self._rules = tuple(
-            Rule(reason, f"gopher.{signal}", ">", getattr(params, f"max_{signal}")) for reason, signal in limits
-        )
+        rules = tuple(Rule(reason, f"gopher.{signal}", ">", f"max_{signal}") for reason, signal in limits)
+        self._rules = RuleSet(rules, params, params.preset)
 
     def signals(self) -> tuple[str, ...]:
-        return rules.columns(self._rules, self.params.preset)
+        return self._rules.columns()
 
     def judge(self, batch: pa.RecordBatch) -> Verdicts:
-        return reject_blank(batch, rules.judge(batch, self._rules, self.params.preset))
+        return reject_blank(batch, self._rules.judge(batch))

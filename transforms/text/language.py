@@ -46,6 +46,7 @@ class Language(Filter[LanguageParams]):
 
     Params = LanguageParams
     reasons = frozenset({NO_TEXT, "wrong_language", "low_language_score"})
+    edits_text = True  # not the text, but signals may depend on the language too
 
     def __init__(self, params: LanguageParams) -> None:
         super().__init__(params)

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from transforms.signals import Document, signal
 from transforms.text.english import english_words
+from transforms.text.languages import language_of, shipped
 from transforms.text.sentences import ends_sentence
 from transforms.text.signals_repetition import repeated_after_first
 
@@ -34,11 +35,23 @@ def line_punct_ratio(document: Document, _variant: str) -> float | None:
 @signal("fineweb.short_line_ratio", version=1, dtype=pa.float64(), variants=("datatrove",))
 def short_line_ratio(document: Document, _variant: str) -> float | None:
     """Share of lines of at most 30 characters."""
-    return short_lines(document, SHORT_LINE_CHARS)
+    return _short_lines(document, SHORT_LINE_CHARS)
 
 
-def short_lines(document: Document, max_chars: int) -> float | None:
-    """Share of lines of at most `max_chars` characters."""
+@signal("fineweb.language_short_line_ratio", version=1, dtype=pa.float64(), variants=("datatrove",))
+def language_short_line_ratio(document: Document, _variant: str) -> float | None:
+    """Share of lines that are short in the row's language, for which the package has the number of characters."""
+    return _short_lines(document, short_line_chars(language_of(document.lang)))
+
+
+def short_line_chars(language: str | None) -> int:
+    """The most characters of a line that is short in a language: as many as say what 30 say in English."""
+    known = shipped().get(language or "")
+    limits = known.limits.get("text.fineweb_quality", {}) if known else {}
+    return int(limits.get("short_line_chars", SHORT_LINE_CHARS))
+
+
+def _short_lines(document: Document, max_chars: int) -> float | None:
     lines = document.view(text_lines)
     return sum(len(line) <= max_chars for line in lines) / len(lines) if lines else None
 
@@ -50,7 +63,7 @@ def char_dup_ratio(document: Document, _variant: str) -> float | None:
     return repeated_after_first(document.view(text_lines))[1] / chars if chars else None
 
 
-@signal("fineweb.newline_ratio", version=1, dtype=pa.float64(), variants=("datatrove",))
+@signal("fineweb.newline_ratio", version=2, dtype=pa.float64(), variants=("datatrove",))
 def newline_ratio(document: Document, _variant: str) -> float | None:
     """Line breaks a word."""
     words = document.view(english_words)

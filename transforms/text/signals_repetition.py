@@ -168,7 +168,7 @@ def _register() -> None:
             return share(document, size, _reading(preset))
 
         compute.__qualname__ = name
-        signal(name, version=1, dtype=pa.float64(), variants=PRESETS)(compute)
+        signal(name, version=2, dtype=pa.float64(), variants=PRESETS)(compute)
 
     for size in TOP_SIZES:
         of_ngrams(size, f"gopher.top_{size}_gram_char_ratio")
