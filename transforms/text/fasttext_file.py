@@ -8,6 +8,7 @@ arXiv 1612.03651). Little-endian throughout.
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,10 +70,11 @@ class ModelFile:
 def read_model(path: str | Path, step: str) -> ModelFile:
     """Reads a model; raises RecipeError, in the name of `step`, when the file is missing, damaged or not supported."""
     try:
-        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            return _Reader(data, f"{step}: {str(path)!r}").model()
-    except ValueError as error:  # mmap's of an empty file
-        raise RecipeError(f"{step}: {str(path)!r} is empty; give a path to a fastText model") from error
+        with open(path, "rb") as file:
+            if not file.seek(0, os.SEEK_END):
+                raise RecipeError(f"{step}: {str(path)!r} is empty; give a path to a fastText model")
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return _Reader(data, f"{step}: {str(path)!r}").model()
     except OSError as error:
         raise RecipeError(
             f"{step}: cannot open {str(path)!r} ({error.strerror}); give a path to a fastText model"

@@ -44,9 +44,9 @@ class FastText:
     with "__label__" do not count, and a text without any known word or n-gram has no label.
     """
 
-    def __init__(self, file: ModelFile, labels: tuple[str, ...], tree: np.ndarray) -> None:
+    def __init__(self, file: ModelFile, labels: tuple[str, ...]) -> None:
         self.labels = labels
-        self._model = _kernel_model(file, tree)
+        self._model = _kernel_model(file)
         self._caches: list[np.ndarray] = []
 
     @classmethod
@@ -57,11 +57,7 @@ class FastText:
             labels = _labels(file.dictionary)
         except UnicodeDecodeError as error:
             raise RecipeError(f"{step}: {str(path)!r} has a label that is not UTF-8") from error
-        counts = file.dictionary.label_counts
-        tree = _huffman_tree(counts.tolist()) if file.settings.loss == HIERARCHICAL_SOFTMAX else np.zeros((0, 2))
-        if tree is None:
-            raise RecipeError(f"{step}: {str(path)!r} has its labels out of order, so that they make no Huffman tree")
-        return cls(file, labels, tree.astype(np.int32))
+        return cls(file, labels)
 
     def predict(self, text: pa.Array, k: int = 1, *, unicode_spaces: bool = False) -> Predictions:
         """The k best labels of every text of a large_string column without nulls."""
@@ -107,7 +103,7 @@ class FastText:
         return np.minimum(scores, np.float32(1))
 
 
-def _kernel_model(file: ModelFile, tree: np.ndarray) -> kernels.Model:
+def _kernel_model(file: ModelFile) -> kernels.Model:
     settings, dictionary = file.settings, file.dictionary
     entries = np.full(_table_size(len(dictionary.bounds)), -1, np.int32)
     kernels.index_entries(dictionary.entry_bytes, dictionary.bounds, entries)
@@ -115,6 +111,7 @@ def _kernel_model(file: ModelFile, tree: np.ndarray) -> kernels.Model:
     sigmoids = np.empty(513, np.float32)
     fill_sigmoids(sigmoids)
     is_tree = settings.loss == HIERARCHICAL_SOFTMAX
+    tree = _huffman_tree(dictionary.label_counts.tolist() if is_tree else [])
     model = kernels.Model(
         dictionary.entry_bytes,
         dictionary.bounds,
@@ -177,24 +174,21 @@ def _table_size(entries: int) -> int:
     return 1 << max(4, (2 * entries).bit_length())
 
 
-def _huffman_tree(counts: list[int]) -> np.ndarray | None:
-    """The children of every node, [2 * labels - 1, 2], as the library pairs them; None when the counts allow no tree.
+def _huffman_tree(counts: list[int]) -> np.ndarray:
+    """The children of every node, int32 [2 * labels - 1, 2], as the library pairs them.
 
     Labels are sorted by count, most frequent first, so the least of what is unpaired is the last leaf or first node.
     """
     num = len(counts)
-    children = np.full((2 * num - 1, 2), -1)
-    counts = counts + [10**15] * (num - 1)
+    children = np.full((max(0, 2 * num - 1), 2), -1, np.int32)
     leaf, node = num - 1, num
     for parent in range(num, 2 * num - 1):
         for side in (0, 1):
-            if leaf >= 0 and (node >= parent or counts[leaf] < counts[node]):
+            if leaf >= 0 and (node == parent or counts[leaf] < counts[node]):
                 children[parent, side] = leaf
                 leaf -= 1
-            elif node < parent:
+            else:
                 children[parent, side] = node
                 node += 1
-            else:
-                return None
-        counts[parent] = counts[children[parent, 0]] + counts[children[parent, 1]]
+        counts.append(counts[children[parent, 0]] + counts[children[parent, 1]])
     return children
