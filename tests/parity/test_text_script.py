@@ -57,7 +57,7 @@ def test_every_language_of_the_model_has_its_scripts() -> None:
 
 
 def test_errors() -> None:
-    with pytest.raises(SchemaError, match="put text.language before it"):
+    with pytest.raises(SchemaError, match=r"put text\.language before it"):
         build("text.script", {}).output_schema(numbered([{"text": "a"}]).schema)
     with pytest.raises(RecipeError, match="no script 'Latin'; did you mean 'Latn'"):
         build("text.script", {"scripts": {"en": ["Latin"]}})

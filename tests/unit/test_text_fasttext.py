@@ -97,7 +97,7 @@ def test_results_do_not_depend_on_what_was_seen(tmp_path: Path, monkeypatch: pyt
     ]
     column = texts(*(" ".join(rng.choice(vocabulary, 40)) for _ in range(50)))
     wanted = [load(tmp_path, data).predict(column.slice(at, 1), 7) for at in range(50)]
-    monkeypatch.setattr(fasttext_model, "_CACHE_SLOTS", 2)
+    monkeypatch.setattr(fasttext_model, "_CACHE_BYTES", 512)
     model = load(tmp_path, data)
     for _ in range(2):
         found = model.predict(column, 7)

@@ -97,7 +97,10 @@ class _Reader:
         if dictionary.left_ngrams is not None and not is_quantized:
             raise self._error("is pruned but not quantized, which fastText does not read either; train it again")
         rows, norms = self._quantized(settings.dim, "input") if is_quantized else self._dense(settings.dim, "input")
-        rows = self._finite(rows * norms[:, None] if is_quantized else rows, "input")
+        if is_quantized:
+            with np.errstate(over="ignore", invalid="ignore"):
+                rows = rows * norms[:, None]
+        rows = self._finite(rows, "input")
         self._check_rows(settings, dictionary, len(rows))
         is_output_quantized = self._flag("whether the output matrix is quantized") and is_quantized
         read = self._quantized if is_output_quantized else self._dense

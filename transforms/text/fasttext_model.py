@@ -16,10 +16,10 @@ from transforms.registry import nearest
 from transforms.text.fasttext_file import Dictionary, ModelFile, read_model
 
 _LABEL = "__label__"
-#: slots of a word cache, and how many int32 they have: pruning leaves few of a word's n-grams
-_CACHE_SLOTS = 1 << 17
-_SLOT_SIZE = 32
-_SLOT_SIZE_UNPRUNED = 64
+#: of a word cache, and of its slots: a cache line, where pruning has left few of a word's n-grams
+_CACHE_BYTES = 1 << 24
+_SLOT_BYTES = 64
+_SLOT_BYTES_UNPRUNED = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +74,8 @@ class FastText:
         try:
             cache = self._caches.pop()
         except IndexError:
-            size = _SLOT_SIZE if len(self._model.left) else _SLOT_SIZE_UNPRUNED
-            cache = _aligned(np.zeros((_CACHE_SLOTS, size), np.int32))
+            slot_bytes = _SLOT_BYTES if len(self._model.left) else _SLOT_BYTES_UNPRUNED
+            cache = _aligned(np.zeros((_CACHE_BYTES // slot_bytes, slot_bytes // 4), np.int32))
         kernels.predict(
             data,
             starts,
@@ -105,7 +105,7 @@ class FastText:
 
 def _kernel_model(file: ModelFile) -> kernels.Model:
     settings, dictionary = file.settings, file.dictionary
-    entries = np.full(_table_size(len(dictionary.bounds)), -1, np.int32)
+    entries = np.full(_table_size(4 * len(dictionary.bounds)), -1, np.int32)
     kernels.index_entries(dictionary.entry_bytes, dictionary.bounds, entries)
     left, left_rows = _left_ngrams(dictionary.left_ngrams, settings.num_buckets)
     sigmoids = np.empty(513, np.float32)
@@ -142,7 +142,7 @@ def _left_ngrams(pairs: np.ndarray | None, num_buckets: int) -> tuple[np.ndarray
     if pairs is None:
         return np.zeros((0, 2), np.uint64), np.zeros(0, np.int32)
     numbers, last = np.unique(pairs[::-1, 0], return_index=True)
-    left = np.zeros((num_buckets // 64 + 1, 2), np.uint64)
+    left = np.zeros((max(0, num_buckets) // 64 + 1, 2), np.uint64)
     np.bitwise_or.at(left[:, 0], numbers >> 6, np.uint64(1) << (numbers & 63).astype(np.uint64))
     left[1:, 1] = np.cumsum(np.bincount(numbers >> 6, minlength=len(left)))[:-1]
     return left, pairs[::-1, 1][last]

@@ -39,8 +39,8 @@ class Script(Filter[ScriptParams]):
 
     A classifier has to name some language, and names a wrong one where a text is in none that it knows, is garbled, or
     transliterated; the script then often gives it away. Put `text.language` before this. Rows without letters or
-    language, and in languages that neither the table nor `scripts` has, are not judged. Chinese characters, hiragana and
-    katakana are scripts of their own (Hani, Hira, Kana), all of which Japanese may be in.
+    language, and in languages that neither the table nor `scripts` has, are not judged. Chinese characters, hiragana
+    and katakana are scripts of their own (Hani, Hira, Kana), all of which Japanese may be in.
     """
 
     Params = ScriptParams

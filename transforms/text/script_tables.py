@@ -40,9 +40,9 @@ _OTHERS = (
     "km:Khmr kn:Knda ko:Hang,Hani krc:Cyrl ku:Latn,Arab,Cyrl kv:Cyrl ky:Cyrl,Arab,Latn lez:Cyrl lo:Laoo lrc:Arab "
     "mai:Deva,Tirh mhr:Cyrl mk:Cyrl ml:Mlym mn:Cyrl,Mong mr:Deva mrj:Cyrl ms:Latn,Arab my:Mymr myv:Cyrl mzn:Arab "
     "ne:Deva new:Deva or:Orya os:Cyrl pa:Guru,Arab pnb:Arab,Guru ps:Arab ru:Cyrl rue:Cyrl sa:Deva sah:Cyrl "
-    "sd:Arab,Deva sh:Latn,Cyrl si:Sinh sr:Cyrl,Latn su:Latn,Sund ta:Taml te:Telu tg:Cyrl,Arab,Latn th:Thai tk:Latn,Cyrl,Arab "
-    "tt:Cyrl,Latn tyv:Cyrl ug:Arab,Cyrl,Latn uk:Cyrl ur:Arab uz:Latn,Cyrl,Arab wuu:Hani xal:Cyrl xmf:Geor yi:Hebr "
-    "yue:Hani zh:Hani,Bopo"
+    "sd:Arab,Deva sh:Latn,Cyrl si:Sinh sr:Cyrl,Latn su:Latn,Sund ta:Taml te:Telu tg:Cyrl,Arab,Latn th:Thai "
+    "tk:Latn,Cyrl,Arab tt:Cyrl,Latn tyv:Cyrl ug:Arab,Cyrl,Latn uk:Cyrl ur:Arab uz:Latn,Cyrl,Arab wuu:Hani "
+    "xal:Cyrl xmf:Geor yi:Hebr yue:Hani zh:Hani,Bopo"
 )
 #: language -> the scripts it may be in
 SCRIPTS_OF: dict[str, frozenset[str]] = dict.fromkeys(_LATIN.split(), frozenset(("Latn",))) | {
