@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from transforms.kernels.compiled import entry_point, kernel
-from transforms.kernels.fasttext_ngrams import add_ngrams, add_rows, is_left, ngram_row
+from transforms.kernels.fasttext_ngrams import add_ngrams, add_rows, add_word_ngrams
 from transforms.kernels.fasttext_output import best
 from transforms.kernels.fasttext_words import END_HASH, FNV, equal, place, split, step
 
@@ -23,7 +23,6 @@ _BLOCK = 1 << 8
 #: rows that are gathered before they are added up
 _CHUNK = 1 << 14
 
-_WORD_NGRAM_FACTOR = np.uint64(116049371)
 _LABEL_PREFIX = np.frombuffer(b"__label__", np.uint8)
 
 
@@ -130,7 +129,7 @@ def _sum_text(data, start, stop, unicode_spaces, model, cache, cache_bytes, scra
     """Adds up the rows of a text; gives (their number, words before the end of line, `hashes` or a longer one)."""
     # Taken out once: each use of a tuple's array in a loop would count a reference.
     chunk, hidden, sizes, codes = scratch.chunk, scratch.hidden, scratch.sizes, scratch.codes
-    rows, left, max_words = model.rows, model.left, model.max_words
+    rows, max_words = model.rows, model.max_words
     n = added = words = num_hashes = 0
     at = start
     ended = False
@@ -158,18 +157,21 @@ def _sum_text(data, start, stop, unicode_spaces, model, cache, cache_bytes, scra
     if max_words > 1:
         hashes[num_hashes] = np.int32(END_HASH)
         num_hashes += 1
-    for first in range(num_hashes):
-        code = np.uint64(np.int64(hashes[first]))
-        for other in range(first + 1, min(first + max_words, num_hashes)):
-            code = code * _WORD_NGRAM_FACTOR + np.uint64(np.int64(hashes[other]))
-            number = np.int64(code % np.uint64(model.num_buckets))
-            if len(left) == 0 or is_left(number, left):
-                if n == _CHUNK:
-                    add_rows(rows, chunk, n, hidden)
-                    added += n
-                    n = 0
-                chunk[n] = ngram_row(number, model.num_words, left, model.left_rows)
-                n += 1
+    n, more = add_word_ngrams(
+        hashes,
+        num_hashes,
+        max_words,
+        model.num_buckets,
+        model.num_words,
+        model.left,
+        model.left_rows,
+        scratch.numbers,
+        rows,
+        chunk,
+        n,
+        hidden,
+    )
+    added += more
     add_rows(rows, chunk, n, hidden)
     return added + n, words, hashes
 

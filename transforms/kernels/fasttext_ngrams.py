@@ -16,6 +16,7 @@ from transforms.kernels.fasttext_words import FNV, step
 _1, _2, _4, _56 = np.uint64(1), np.uint64(2), np.uint64(4), np.uint64(56)
 _BITS_1, _BITS_2 = np.uint64(0x5555555555555555), np.uint64(0x3333333333333333)
 _BITS_4, _BYTES = np.uint64(0x0F0F0F0F0F0F0F0F), np.uint64(0x0101010101010101)
+_WORD_FACTOR = np.uint64(116049371)
 _BEGIN, _END = np.uint8(0x3C), np.uint8(0x3E)  # < and >
 
 
@@ -32,14 +33,14 @@ def add_ngrams(
     while at < last and max_chars > 0:
         count, at = _number_ngrams(text, first, last, at, min_chars, max_chars, num_buckets, numbers)
         if len(left):
-            count = _sift(numbers, count, left)
+            count = _find_left(numbers, count, left, left_rows)
+        if n + count > len(chunk):
+            add_rows(rows, chunk, n, hidden)
+            added += n
+            n = 0
         for k in range(count):
-            if n == len(chunk):
-                add_rows(rows, chunk, n, hidden)
-                added += n
-                n = 0
-            chunk[n] = ngram_row(np.int64(numbers[k]), num_words, left, left_rows)
-            n += 1
+            chunk[n + k] = num_words + numbers[k]
+        n += count
     return n, added
 
 
@@ -49,7 +50,8 @@ def _number_ngrams(text, first, last, begin, min_chars, max_chars, num_buckets, 
 
     "<" is at first - 1 and ">" at last; neither is an n-gram alone.
     """
-    buckets = np.uint32(num_buckets)
+    # A quotient of float64, right but for one, is faster than a division.
+    buckets, inverse = np.int64(num_buckets), 1.0 / num_buckets
     n = 0
     while begin < last and n + max_chars <= len(numbers):
         code = FNV
@@ -62,7 +64,9 @@ def _number_ngrams(text, first, last, begin, min_chars, max_chars, num_buckets, 
                 code = step(code, text[at])
                 at += 1
             if chars >= min_chars and not (chars == 1 and (begin < first or at > last)):
-                numbers[n] = np.uint32(code) % buckets
+                number = np.int64(code) - np.int64(np.int64(code) * inverse) * buckets
+                number += buckets if number < 0 else 0
+                numbers[n] = number - (buckets if number >= buckets else 0)
                 n += 1
             chars += 1
         begin += 1
@@ -72,29 +76,19 @@ def _number_ngrams(text, first, last, begin, min_chars, max_chars, num_buckets, 
 
 
 @kernel
-def _sift(numbers, n, left):
-    """Keeps of n numbers those that are left, without a branch that nobody could predict; gives how many."""
+def _find_left(numbers, n, left, left_rows):
+    """Replaces n numbers by the rows of those that pruning left; gives how many. Which are left nobody could predict,
+    so that they are sifted without a branch first."""
     kept = 0
     for k in range(n):
-        number = numbers[k]
+        number = np.int64(numbers[k])
         numbers[kept] = number
-        kept += np.int64(is_left(np.int64(number), left))
-    return kept
-
-
-@kernel
-def is_left(number, left):
-    """1 if pruning left the n-gram, else 0; uint64."""
-    return left[number >> 6, 0] >> np.uint64(number & 63) & _1
-
-
-@kernel
-def ngram_row(number, num_words, left, left_rows):
-    """The row of an n-gram, which of a pruned model has to be one of those left."""
-    if len(left):
+        kept += np.int64(left[number >> 6, 0] >> np.uint64(number & 63) & _1)
+    for k in range(kept):
+        number = np.int64(numbers[k])
         below = left[number >> 6, 0] & ((_1 << np.uint64(number & 63)) - _1)
-        number = np.int64(left_rows[np.int64(left[number >> 6, 1] + _count_bits(below))])
-    return num_words + number
+        numbers[k] = left_rows[np.int64(left[number >> 6, 1] + _count_bits(below))]
+    return kept
 
 
 @kernel
@@ -103,6 +97,31 @@ def _count_bits(bits):
     bits = (bits & _BITS_2) + (bits >> _2 & _BITS_2)
     bits = (bits + (bits >> _4)) & _BITS_4
     return (bits * _BYTES) >> _56
+
+
+@kernel
+def add_word_ngrams(
+    hashes, num_hashes, max_words, num_buckets, num_words, left, left_rows, numbers, rows, chunk, n, hidden
+):
+    """The same of runs of 2 to `max_words` words, given their hashes, int32."""
+    added = 0
+    for first in range(num_hashes):
+        code = np.uint64(np.int64(hashes[first]))
+        count = 0
+        for other in range(first + 1, min(first + max_words, num_hashes)):
+            code = code * _WORD_FACTOR + np.uint64(np.int64(hashes[other]))
+            numbers[count] = code % np.uint64(num_buckets)
+            count += 1
+        if len(left):
+            count = _find_left(numbers, count, left, left_rows)
+        if n + count > len(chunk):
+            add_rows(rows, chunk, n, hidden)
+            added += n
+            n = 0
+        for k in range(count):
+            chunk[n + k] = num_words + numbers[k]
+        n += count
+    return n, added
 
 
 @kernel
