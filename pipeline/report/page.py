@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from pipeline.report import display
 from pipeline.report.charts import bar, histogram, ticks
+from pipeline.report.close_calls import CLOSE_MARGIN
 
 _ASSETS = Path(__file__).with_name("assets")
 #: reasons a funnel bar tells apart; the rest of a step's rejections share one segment
@@ -31,6 +32,7 @@ def render(report: dict[str, Any]) -> str:
         funnel=[_funnel_row(step, report["counts"]["rows_in"]) for step in report["funnel"]],
         heats=_heats(report),
         max_rows=MAX_ROWS,
+        close_margin=CLOSE_MARGIN,
         recipe_yaml=yaml.safe_dump(report["recipe"], sort_keys=False, allow_unicode=True, width=100),
     )
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from pipeline.report.close_calls import CloseCalls
 from pipeline.report.contamination import Contamination
 from pipeline.report.picks import Picks
 from pipeline.report.recount import LedgerCheck
@@ -38,6 +39,7 @@ class Scan:
     pairs: Picks = field(default_factory=lambda: Picks(PAIR_EXAMPLES, 0))
     sketches: dict[str, Sketch] = field(default_factory=dict)
     contamination: Contamination = field(default_factory=Contamination)
+    close_calls: CloseCalls = field(default_factory=CloseCalls)
     lines: int = 0
 
 
@@ -51,6 +53,7 @@ def scan_ledger(paths: Sequence[str | Path], seed: int) -> Scan:
         scan.check.add(batch, where)
         _pick(scan, batch)
         _measure(scan, batch)
+        scan.close_calls.add(batch)
     return scan
 
 

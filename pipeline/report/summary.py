@@ -54,6 +54,7 @@ def summarize(folder: str | Path) -> dict[str, Any]:
         "alarms": alarms(sources, steps),
         "funnel": steps,
         "languages": groups(tally, lambda cell: cell.language, labels),
+        "close_calls": scan.close_calls.table(),
         "modalities": groups(tally, lambda cell: cell.modality, labels),
         "sources": sources,
         "rejections": _rejections(steps, scan),

@@ -52,6 +52,8 @@ HOSTILE = (
 SCORES = [
     pa.field("text.lang", pa.string()),
     pa.field("text.lang_score", pa.float64()),
+    pa.field("text.lang_2", pa.string()),
+    pa.field("text.lang_2_score", pa.float64()),
     pa.field("signal.gopher.word_count.datatrove", pa.int64()),
     pa.field("signal.gopher.alpha_ratio.datatrove", pa.float64()),
     pa.field("signal.gopher.top_2_gram_ratio.datatrove", pa.float64()),
@@ -190,6 +192,10 @@ def _judge(row: Line, lang: str, dataset: str, rng: np.random.Generator, kept: d
         return reject("input:jsonl", "not_json", "line 17: unexpected character at column 3")
     row["text.lang"] = lang
     row["text.lang_score"] = float(np.clip(rng.beta(9, 1.2), 0, 1))
+    row["text.lang_2"] = "de" if lang != "de" else "nl"
+    row["text.lang_2_score"] = (
+        (1 - row["text.lang_score"]) / 2 if row["num_chars"] % 5 else row["text.lang_score"] - 0.1
+    )
     if row["text.lang_score"] < 0.65:
         return reject("2:text.language", "low_language_score", f"{row['text.lang_score']:.3f} < 0.65")
     words = max(1, int(row["num_chars"] / 5.8))

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.generate import SHARES, document, write_corpus
 from benchmarks.harness import Cost, Stage, typical
+from benchmarks.language import accuracy, best_of, library, ours
 
 ROOT = Path(__file__).parents[2]
 
@@ -83,3 +84,19 @@ def test_the_corpus_has_every_kind_and_its_duplicates_are_duplicates():
 def texts(folder):
     lines = b"".join(gzip.decompress(path.read_bytes()) for path in sorted(folder.iterdir())).splitlines()
     return [json.loads(line)["text"] for line in lines]
+
+
+def test_accuracy_by_language_goes_by_any_name_of_a_label():
+    rows = [{"lang_label": lang} for lang in ["en"] * 20 + ["nb"] * 3 + ["xx"]]
+    found = [("en", 0.9)] * 15 + [("de", 0.5)] * 4 + [None] + [("no", 0.9)] * 3 + [("en", 0.9)]
+    result = accuracy(rows, found, ("en", "de", "no"))
+    assert (result["rows"], result["languages"], result["right"]) == (23, 2, 18 / 23)
+    assert result["by_language"] == {"en": 0.75}
+    assert result["confused"] == ["en taken for de: 4", "en taken for none: 1"]
+
+
+def test_both_ways_of_language_identification_answer_alike():
+    texts = ["The ferry left early because the captain expected fog.", "", "Niemand wusste, warum er hielt."]
+    (theirs, their_s), (mine, our_s) = best_of(1, library, ours, texts=texts)
+    assert mine == theirs and [label for label, _ in mine] == ["en", mine[1][0], "de"]
+    assert min(their_s, our_s) >= 0

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from pipeline.report import write_report
+from pipeline.report.close_calls import CLOSE_MARGIN, CloseCalls
 from schemas.errors import SchemaError, SluiceError
-from tests.unit.report_fixture import HOSTILE, RECIPE, build, make_lines
+from schemas.ledger import ledger_schema
+from tests.unit.report_fixture import HOSTILE, RECIPE, SCORES, build, make_lines
 
 
 class _Page(HTMLParser):
@@ -191,6 +195,33 @@ def test_tables_have_headings_and_charts_have_titles(tmp_path: Path) -> None:
     assert raw.count("<table") == raw.count("<thead>")
     assert raw.count("<svg") == sum(raw.count(f'role="img"><title>{c}') for c in map(chr, range(32, 127)))
     assert raw.count('dir="auto"') > 12
+
+
+def test_close_calls_are_counted_by_pair(tmp_path: Path) -> None:
+    lines = build(tmp_path)
+    found = write_report(tmp_path)["close_calls"]
+    rows = [line for line in lines if line["part"] is None and line["text.lang_2"] is not None]
+    close = [row for row in rows if row["text.lang_score"] - row["text.lang_2_score"] < CLOSE_MARGIN]
+    counted = Counter((row["text.lang"], row["text.lang_2"]) for row in close)
+    kept = Counter((row["text.lang"], row["text.lang_2"]) for row in close if row["verdict"] == "kept")
+    assert 0 < kept.total() < counted.total() < len(rows)
+    assert {(pair["language"], pair["runner_up"]): pair["rows"] for pair in found} == counted
+    assert {(pair["language"], pair["runner_up"]): pair["kept"] for pair in found if pair["kept"]} == kept
+    assert [pair["rows"] for pair in found] == sorted((pair["rows"] for pair in found), reverse=True)
+    assert "Close calls" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_no_close_calls_without_a_runner_up(tmp_path: Path) -> None:
+    lines = make_lines(100)
+    for line in lines:
+        line["text.lang_2"] = line["text.lang_2_score"] = None
+    build(tmp_path, lines=lines)
+    assert write_report(tmp_path)["close_calls"] == []
+    assert "Close calls" not in (tmp_path / "report.html").read_text(encoding="utf-8")
+    calls = CloseCalls()
+    table = pa.Table.from_pylist(make_lines(100), ledger_schema(SCORES)).drop_columns(["text.lang_2"])
+    calls.add(table.combine_chunks().to_batches()[0])
+    assert calls.table() == []
 
 
 @pytest.mark.parametrize("lines", [[], "rejected", "no_language"])

@@ -25,7 +25,6 @@ from transforms.registry import build
 from transforms.text.classifier import ClassifierParams
 from transforms.text.classifier_report import Report, report, roc_auc
 from transforms.text.classifier_words import WordCounts, one_line
-from transforms.text.fasttext_score import load_scorer
 
 FILES = Path("tests/cases/files")
 PARAMS = ClassifierParams(dim=4, buckets=64, epochs=40, lr=1)
@@ -155,13 +154,16 @@ def test_training_that_diverges(tmp_path: Path) -> None:
 
 
 def test_a_model_that_is_none_and_a_label_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="no model file"):
-        load_scorer(str(tmp_path / "none.bin"), "hq")
+    def set_up(path: Path, label: str = "hq") -> None:
+        build("text.fasttext_score", {"model": str(path), "label": label}).setup()
+
+    with pytest.raises(RecipeError, match="No such file"):
+        set_up(tmp_path / "none.bin")
     (tmp_path / "text.bin").write_text("not a model")
-    with pytest.raises(RecipeError, match="is not a fastText classifier"):
-        load_scorer(str(tmp_path / "text.bin"), "hq")
-    with pytest.raises(RecipeError, match="no label 'toxic'; it has __label__cc, __label__hq"):
-        load_scorer(str(FILES / "classifier.bin"), "toxic")
+    with pytest.raises(RecipeError, match=r"text\.fasttext_score: .* is not a fastText model"):
+        set_up(tmp_path / "text.bin")
+    with pytest.raises(RecipeError, match="no label 'toxic'; known: "):
+        set_up(FILES / "classifier.bin", "toxic")
     with pytest.raises(RecipeError, match="column"):
         build("text.fasttext_score", {"model": "x", "column": "text"})
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from schemas.errors import RecipeError
 from transforms.base import Map, Params, append_columns, append_fields
 from transforms.registry import register
-from transforms.text.classifier_words import LABEL, one_line
-
-#: a large_string column without nulls -> P(label) of each text, float64, NaN for one without words
-Scorer = Callable[[pa.Array], np.ndarray]
+from transforms.text.classifier_words import LABEL
+from transforms.text.fasttext_model import FastText
 
 
 class FasttextScoreParams(Params):
@@ -32,7 +27,8 @@ class FasttextScoreParams(Params):
 
 @register("text.fasttext_score", version=1)
 class FasttextScore(Map[FasttextScoreParams]):
-    """Adds P(label) as fastText reports it, float64; null for a row without text. `select.range` decides.
+    """Adds P(label) as fastText reports it, float64; null for a row without any word the
+    classifier knows. `select.range` decides.
 
     The text is read as in training (`transforms.text.classifier_words.one_line`). DCLM's classifier (Li et al. 2024,
     arXiv 2406.11794) goes with `{column: score.quality, min: 0.018112, reason: low_quality}`; one of toxic texts with
@@ -43,49 +39,25 @@ class FasttextScore(Map[FasttextScoreParams]):
 
     def __init__(self, params: FasttextScoreParams) -> None:
         super().__init__(params)
-        self._score: Scorer | None = None
+        self._model: FastText | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_score": None}
+        return self.__dict__ | {"_model": None}
 
     def setup(self) -> None:
-        if self._score is None:
-            self._score = load_scorer(self.params.model, self.params.label)
+        if self._model is None:
+            self._model = FastText.load(self.params.model, self.name)
+            self._model.place_of(self.params.label.removeprefix(LABEL), self.name)
 
     def output_schema(self, schema: pa.Schema) -> pa.Schema:
         return append_fields(schema, [self._field()])
 
     def map(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         self.setup()
-        assert self._score is not None
-        scores = self._score(batch.column("text"))
+        assert self._model is not None
+        at = self._model.place_of(self.params.label.removeprefix(LABEL), self.name)
+        scores = self._model.scores_of(batch.column("text"), at, unicode_spaces=True).astype(np.float64)
         return append_columns(batch, [(self._field(), pa.array(scores, pa.float64(), mask=np.isnan(scores)))])
 
     def _field(self) -> pa.Field:
         return pa.field(self.params.column, pa.float64())
-
-
-def load_scorer(path: str, label: str) -> Scorer:
-    """What scores texts by the classifier at `path`; raises RecipeError when it cannot be read or has no such label.
-
-    The one place that knows which library runs the model.
-    """
-    import fasttext
-
-    if not Path(path).is_file():
-        raise RecipeError(f"text.fasttext_score: there is no model file {path!r}; `sluice classifier train` makes one")
-    try:
-        model = fasttext.load_model(path)
-        known, _ = model.predict("", k=-1)
-    except (ValueError, RuntimeError, MemoryError) as error:
-        raise RecipeError(f"text.fasttext_score: {path!r} is not a fastText classifier ({error})") from error
-    wanted = LABEL + label.removeprefix(LABEL)
-    if known and wanted not in known:
-        raise RecipeError(f"text.fasttext_score: {path!r} has no label {label!r}; it has {', '.join(sorted(known))}")
-
-    def score(text: str) -> float:
-        line = one_line(text)
-        found = dict(zip(*model.predict(line, k=-1), strict=True)) if line else {}
-        return min(found.get(wanted, np.nan), 1.0)  # it reports P + 1e-5
-
-    return lambda texts: np.array([score(text) for text in texts.to_pylist()], np.float64)
