@@ -50,7 +50,7 @@ def documents(folder: Path) -> dict[str, dict[str, str]]:
     for path in sorted(folder.glob("*.jsonl.gz")):
         with gzip.open(path, "rt", encoding="utf-8") as lines:
             for row in map(json.loads, lines):
-                found[language_of(row["lang_label"]) or ENGLISH][row["group"]].append(row["text"])
+                found[language_of(row["lang_label"])][row["group"]].append(row["text"])
     return {
         language: {group: "\n".join(texts) for group, texts in groups.items()} for language, groups in found.items()
     }

@@ -169,6 +169,7 @@ def test_the_asset() -> None:
     [
         ("text.gopher_quality", {"by_language": {"de": {"max_word_char": 9}}}, r"by_language\.de: .*'max_word_char'"),
         ("text.gopher_quality", {"by_language": {"de": {"languages": 9}}}, r"no limit 'languages'"),
+        ("text.fineweb_quality", {"by_language": {"de": {"allow_unpunctuated": 1}}}, r"no limit 'allow_unpunctuated'"),
         ("text.fineweb_quality", {"by_language": {"de": {"max_short_line_ratio": 2}}}, "max_short_line_ratio"),
         ("text.gopher_quality", {"stop_words": {"de": [f"w{k}" for k in range(57)]}}, r"stop_words\.de: 57 words"),
     ],

@@ -22,8 +22,8 @@ MARKS = r"…,:;!?¿؟¡()\[\]{}<>_#*&。？！，、；：～·।،۔؛٪"
 ICONS = r"\p{So}"
 CURRENCY = r"[$£€¥฿₽﷼₴₠-₿]"
 _CURRENCIES = rf"{CURRENCY}|US\$|C\$|A\$"
-# Letters, to spaCy, are those of three scripts with case, and whole blocks of some scripts without, with their marks and
-# digits; letters of other scripts (Armenian, Thai, Gujarati) are none, so that a full stop stays on their words.
+# Letters, to spaCy, are those of three scripts with case, and whole blocks of some scripts without, with their marks
+# and digits; letters of other scripts (Armenian, Thai, Gujarati) are none, so that a full stop stays on their words.
 _CASED = r"[\p{Script=Latin}\p{Script=Greek}\p{Script=Cyrillic}]"
 _CASELESS = (
     r"\u0591-\u05bd\u05bf-\u05f4\u0620-\u064a\u066e-\u06d3\u06d5\u06e5-\u06e8\u06ea-\u06fc\u06ff"

@@ -188,7 +188,7 @@ def compute(text: pa.Array, langs: pa.Array, columns: Sequence[str]) -> Computed
     needs = 0
     for column in columns:
         needs |= _MADE[column].needs
-    languages = [language_of(lang) or "" for lang in langs.to_pylist()]
+    languages = [language_of(lang) for lang in langs.to_pylist()]
     short = np.fromiter(map(short_line_chars, languages), np.int32, len(languages))
     out, undone = _measure(text, needs, languages, shipped_stop_words(), short)
     return Computed([_column(column, out) for column in columns], undone)

@@ -87,7 +87,7 @@ class GopherQuality(Filter[GopherQualityParams]):
     def __init__(self, params: GopherQualityParams) -> None:
         super().__init__(params)
         self._rules = RuleSet(_rules(params.preset), params, params.preset)
-        own = {language_of(label) or ENGLISH: set(words) for label, words in params.stop_words.items()}
+        own = {language_of(label): set(words) for label, words in params.stop_words.items()}
         if ENGLISH in own:
             own[ENGLISH] |= ENGLISH_STOP_WORDS
         self._own = own

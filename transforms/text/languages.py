@@ -54,7 +54,7 @@ def _aliases() -> dict[str, str]:
 
 
 @lru_cache(maxsize=1 << 12)
-def language_of(label: str | None) -> str | None:
+def language_of(label: str | None) -> str:
     """The language of a label as identifiers give them: `de`, `zh-Hant`, `deu`, `deu_Latn` (GlotLID).
 
     ISO 639-1 for the languages of the asset, else the label's own first part. A row without a label counts as English.
@@ -86,9 +86,11 @@ class LanguageParams(PresetParams):
 
     @model_validator(mode="after")
     def _check_by_language(self) -> LanguageParams:
+        # Rules are limits, which are numbers or null; what else there is holds for all languages.
+        numeric = {name for name in type(self).model_fields if type(getattr(self, name)) in (int, float, type(None))}
         for language, limits in self.by_language.items():
             for name in limits:
-                if name in ("preset", "languages", "by_language") or name not in type(self).model_fields:
+                if name not in numeric:
                     raise ValueError(f"by_language.{language}: there is no limit {name!r}")
             type(self).model_validate({"preset": self.preset, **limits})
         return self
@@ -105,6 +107,6 @@ class LanguageParams(PresetParams):
                     if getattr(self, name) == getattr(defaults, name)
                 }
         for label, limits in self.by_language.items():
-            code = language_of(label) or ENGLISH
+            code = language_of(label)
             found[code] = found.get(code, {}) | limits
         return {code: limits for code, limits in found.items() if limits}

@@ -157,7 +157,7 @@ def stop_word_count(document: Document, preset: str) -> int:
 @signal("gopher.language_stop_word_count", version=1, dtype=pa.int64(), variants=PRESETS)
 def language_stop_word_count(document: Document, preset: str) -> int | None:
     """How many of the stop words that the package has for the row's language are present; null when it has none."""
-    language = shipped().get(language_of(document.lang) or "")
+    language = shipped().get(language_of(document.lang))
     if language is None or not language.stop_words:
         return None
     return len(set(language.stop_words).intersection(document.view(WORDS[preset])))
