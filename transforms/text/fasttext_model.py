@@ -98,11 +98,12 @@ class FastText:
         return self.labels.index(label)
 
     def scores_of(self, text: pa.Array, place: int, *, unicode_spaces: bool = False) -> np.ndarray:
-        """The score of one label, by its place, for every text: float32 [texts], at most 1; NaN for a text that has no
-        label."""
+        """The score of one label, by its place, for every text: float32 [texts], at most 1; NaN for a text without
+        words, or with none that the model knows."""
         found = self.predict(text, len(self.labels), unicode_spaces=unicode_spaces)
         scores = np.where(found.labels == place, found.scores, np.float32(0)).max(axis=1)
-        return np.where(found.labels[:, 0] < 0, np.float32(np.nan), np.minimum(scores, np.float32(1)))
+        unknown = (found.num_words == 0) | (found.labels[:, 0] < 0)
+        return np.where(unknown, np.float32(np.nan), np.minimum(scores, np.float32(1)))
 
 
 def _kernel_model(file: ModelFile) -> kernels.Model:
