@@ -149,7 +149,7 @@ def test_labels() -> None:
         "no": "nb",
         "nob_Latn": "nb",
     }
-    labels |= {"EN": "en", "arb_Arab": "ar", "quc": "quc", "xyz_Latn": "xyz"}
+    labels |= {"EN": "en", "arb_Arab": "ar", "quc": "quc", "xyz_Latn": "xyz", "als": "als", "als_Latn": "sq"}
     assert {label: language_of(label) for label in labels} == labels
     assert language_of(None) == "en"
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import yaml
 from pydantic import Field, model_validator
 
+from transforms.text import language_codes
 from transforms.text.presets import PresetParams
 
 ENGLISH = "en"
@@ -61,7 +62,7 @@ def language_of(label: str | None) -> str:
     """
     if label is None:
         return ENGLISH
-    code = label.replace("-", "_").partition("_")[0].lower()
+    code = language_codes.language_of(label).replace("-", "_").partition("_")[0].lower()
     return _aliases().get(code, code)
 
 
