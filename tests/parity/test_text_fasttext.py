@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fasttext
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -104,3 +105,13 @@ def test_equal_to_the_library(models, name, texts, k, unicode_spaces) -> None:
     ours, library = models[name]
     wanted = [by_library(library, text, k, unicode_spaces=unicode_spaces) for text in texts]
     assert by_ours(ours, texts, k, unicode_spaces=unicode_spaces) == wanted
+
+
+@pytest.mark.parametrize("name", ["softmax", "hs", "ova", "quantized with norms"])
+def test_every_rounding_of_many_scores(models, name: str) -> None:
+    """Roundings differ in one score of hundreds; so thousands are compared."""
+    ours, library = models[name]
+    rng = np.random.default_rng(8)
+    texts = ["".join(map(chr, rng.integers(97, 123, 9))) + " the" * (at % 3) for at in range(3000)]
+    wanted = [by_library(library, text, 7, unicode_spaces=False) for text in texts]
+    assert by_ours(ours, texts, 7, unicode_spaces=False) == wanted
