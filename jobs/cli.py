@@ -17,7 +17,7 @@ from schemas.errors import SluiceError
 
 def build_app() -> typer.Typer:
     """The command line with all its commands."""
-    from jobs import classifier, curate, explain, generate, ngram, report, tokenizer, train, transforms
+    from jobs import classifier, curate, diff_presets, explain, generate, ngram, report, tokenizer, train, transforms
     from jobs.sample import command as sample
 
     app = typer.Typer(
@@ -33,6 +33,7 @@ def build_app() -> typer.Typer:
     app.command()(curate.curate)
     app.command()(report.report)
     app.command()(explain.explain)
+    app.command("diff-presets")(diff_presets.diff_presets)
     app.command("transforms")(transforms.transforms)
     app.add_typer(tokenizer.app, name="tokenizer")
     app.add_typer(classifier.app, name="classifier")
