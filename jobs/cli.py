@@ -17,7 +17,19 @@ from schemas.errors import SluiceError
 
 def build_app() -> typer.Typer:
     """The command line with all its commands."""
-    from jobs import classifier, curate, diff_presets, explain, generate, ngram, report, tokenizer, train, transforms
+    from jobs import (
+        classifier,
+        curate,
+        diff_presets,
+        explain,
+        generate,
+        ngram,
+        propose_thresholds,
+        report,
+        tokenizer,
+        train,
+        transforms,
+    )
     from jobs.sample import command as sample
 
     app = typer.Typer(
@@ -34,6 +46,7 @@ def build_app() -> typer.Typer:
     app.command()(report.report)
     app.command()(explain.explain)
     app.command("diff-presets")(diff_presets.diff_presets)
+    app.command("propose-thresholds")(propose_thresholds.propose_thresholds)
     app.command("transforms")(transforms.transforms)
     app.add_typer(tokenizer.app, name="tokenizer")
     app.add_typer(classifier.app, name="classifier")

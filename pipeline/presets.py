@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.engine import Step, apply_isolated, run_steps
+from pipeline.reading import local_steps
 from schemas.errors import RecipeError
 from schemas.recipe import Recipe
 from transforms.base import Outcome, Transform
@@ -82,16 +83,11 @@ def recipe_step(recipe: Recipe, named: str) -> tuple[str, dict[str, Any], list[S
     if not 0 <= at < len(names):
         listed = ", ".join(f"{number} {name}" for number, name in enumerate(names, start=1))
         raise RecipeError(f"recipe {recipe.name!r} has no step {named!r}; its steps: {listed}")
-    before = [
-        Step(f"{number}:{spec.use}", made, spec.when.modalities() if spec.when else None)
-        for number, spec in enumerate(recipe.steps[:at], start=1)
-        if not isinstance(made := build(spec.use, dict(spec.params)), Dedup)
-    ]
     use, params = names[at], dict(recipe.steps[at].params)
     if _PRESET in params:
         usual = build(use, {_PRESET: params[_PRESET]}).params.model_dump()
         params = {name: value for name, value in params.items() if name == _PRESET or value != usual[name]}
-    return use, params, before
+    return use, params, local_steps(recipe.steps[:at])
 
 
 class Comparison:

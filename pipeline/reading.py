@@ -6,12 +6,15 @@ import os
 from collections.abc import Iterator, Sequence
 
 from pipeline.discovery import find_files
+from pipeline.engine import Step
 from pipeline.sources import registry
 from pipeline.sources.base import Source
 from pipeline.stage import BATCH_BYTES, BATCH_ROWS
 from schemas.errors import SluiceError
-from schemas.recipe import Recipe
+from schemas.recipe import Recipe, StepSpec
 from transforms.base import Outcome
+from transforms.dedup.base import Dedup
+from transforms.registry import build
 
 _WHOLE_FILE = 2**62
 
@@ -30,6 +33,15 @@ def open_files(paths: Sequence[str], use: str | None = None, column: str | None 
 def recipe_sources(recipe: Recipe) -> list[Source]:
     """The sources of a recipe's inputs."""
     return [registry.build(spec.use, dict(spec.params)) for spec in recipe.inputs]
+
+
+def local_steps(specs: Sequence[StepSpec]) -> list[Step]:
+    """The steps of a recipe that judge each row alone: all but the global ones."""
+    return [
+        Step(f"{number}:{spec.use}", made, spec.when.modalities() if spec.when else None)
+        for number, spec in enumerate(specs, start=1)
+        if not isinstance(made := build(spec.use, dict(spec.params)), Dedup)
+    ]
 
 
 def read_all(
