@@ -19,6 +19,7 @@ def build_app() -> typer.Typer:
     """The command line with all its commands."""
     from jobs import (
         classifier,
+        alignment,
         curate,
         diff_presets,
         explain,
@@ -48,6 +49,7 @@ def build_app() -> typer.Typer:
     app.command("diff-presets")(diff_presets.diff_presets)
     app.command("propose-thresholds")(propose_thresholds.propose_thresholds)
     app.command("transforms")(transforms.transforms)
+    app.add_typer(alignment.app, name="alignment")
     app.add_typer(tokenizer.app, name="tokenizer")
     app.add_typer(classifier.app, name="classifier")
     app.add_typer(ngram.app, name="ngram")
