@@ -30,6 +30,8 @@ _ONE_LANGUAGE = (
 )
 _NUM_LABELS = 5
 _GRAM = 4
+#: only so many letters of a side are looked at for copies
+_MAX_LETTERS = 10_000
 _LETTERS = regex.compile(r"[\p{L}\p{M}]+")
 
 
@@ -125,6 +127,6 @@ def copied_ratio(source: str, target: str) -> float | None:
 
 
 def _grams(text: str) -> Counter[str]:
-    letters = "".join(_LETTERS.findall(text)).casefold()
+    letters = "".join(_LETTERS.findall(text))[:_MAX_LETTERS].casefold()
     size = min(_GRAM, len(letters))
     return Counter(letters[at : at + size] for at in range(len(letters) - size + 1)) if size else Counter()

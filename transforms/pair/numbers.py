@@ -11,7 +11,10 @@ import regex
 _NUMBER = regex.compile(
     r"\p{Nd}{1,3}(?:[ \u00a0\u202f]\p{Nd}{3})+(?!\p{Nd})(?:[.,٫]\p{Nd}+)?|\p{Nd}(?:[.,:'’٫٬]?\p{Nd})*"
 )
-_LINK = regex.compile(r"(?:https?|ftp)://[^\s<>\"'`)\]]+|www\.[^\s<>\"'`)\]]+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
+# An address is looked for from the first character of its name alone: its square would be the cost of a long word.
+_LINK = regex.compile(
+    r"(?:https?|ftp)://[^\s<>\"'`)\]]++|www\.[^\s<>\"'`)\]]++|(?<![\w.+-])[\w.+-]++@[\w-]++(?:\.[\w-]++)++"
+)
 _HOST = regex.compile(r"(?:[a-z]+://)?(?:www\.)?([^/?#\s]+)")
 
 
