@@ -8,8 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.engine import Step, steps_schema
+from pipeline.engine import Step, run_steps, steps_schema
+from pipeline.plan import compile_plan
+from pipeline.reading import local_steps
+from pipeline.recipe import load_recipe
 from schemas.errors import SchemaError
+from schemas.sample import sample_batch
 from tests.conformance.contract import check_all
 from tests.pairs import SENTENCES, pair_batch, strange_pairs
 from transforms.pair.language import copied_ratio
@@ -77,6 +81,30 @@ def test_scripts_of_languages() -> None:
     assert script_share("日本語 ABC", "ja") == 0.5 and script_share("123", "ja") is None
     # combining marks and letters shared by scripts are nobody's fault
     assert script_share("ー", "ja") == 1.0 and script_share("क्", "hi") == 1.0
+
+
+def test_the_published_recipe() -> None:
+    overrides = [f"steps.pair.score.lexicon={_LEXICON}", "steps.pair.language.min_letters=10"]
+    plan = compile_plan(load_recipe("recipes/parallel_text_v1.yaml", overrides))
+    assert plan.recipe.name == "parallel_text_v1"
+    steps = local_steps(plan.recipe.steps)
+    for step in steps:
+        step.transform.setup()
+    source, target = "The king sells the garden.", "Der König verkauft den Garten."
+    cases = [
+        (f"{source}\t{target}", None),
+        (source, "not_a_pair"),
+        (f"{source}\tJa.", "uneven_words"),
+        (f"{source}\tКороль продаёт этот сад.", "wrong_script"),
+        (f"{source}\t{source}", "untranslated"),
+        (f"{source}\tDer Bäcker malt den Mond.", "not_a_translation"),
+    ]
+    rows = [{"id": str(at), "source": str(at), "text": text} for at, (text, _) in enumerate(cases)]
+    judged = run_steps(steps, sample_batch(rows))
+    reasons = dict.fromkeys(judged.kept.column("id").to_pylist())
+    for _, rejected in judged.rejected:
+        reasons |= zip(*(rejected.column(name).to_pylist() for name in ("id", "reject.reason")), strict=True)
+    assert [reasons[str(at)] for at in range(len(cases))] == [reason for _, reason in cases]
 
 
 @pytest.mark.parametrize("size", [200_000])

@@ -32,8 +32,8 @@ _OPENING, _CLOSING = regex.compile(r"[\p{Ps}--‚„]", regex.V1), regex.compile
 class CharactersParams(Params):
     """What the characters of a pair must keep to; null switches a rule off."""
 
-    #: least share of a side's letters in a script of its language (Granary, Koluguri et al. 2025); languages that
-    #: transforms.pair.scripts does not know are not judged
+    #: least share of a side's letters in a script of its language (Granary, Koluguri et al. 2025), but for words that
+    #: the other side has too: names, code. Languages that transforms.pair.scripts does not know are not judged
     min_script_ratio: float | None = Field(default=0.8, ge=0, le=1)
     #: least Dice coefficient of the numbers of the two sides, written in any digits and with any separators
     min_number_agreement: float | None = Field(default=0.5, ge=0, le=1)
@@ -90,8 +90,8 @@ class Characters(Filter[CharactersParams]):
 def _measure(source: str, target: str, source_lang: str | None, target_lang: str | None) -> tuple[float | None, ...]:
     plain = without_links(source), without_links(target)
     return (
-        None if source_lang is None else script_share(plain[0], source_lang),
-        None if target_lang is None else script_share(plain[1], target_lang),
+        None if source_lang is None else script_share(plain[0], source_lang, plain[1]),
+        None if target_lang is None else script_share(plain[1], target_lang, plain[0]),
         agreement(numbers(plain[0]), numbers(plain[1])),
         agreement(links(source), links(target)),
         abs(_punctuation(plain[0]) - _punctuation(plain[1])),

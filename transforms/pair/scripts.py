@@ -56,13 +56,19 @@ def scripts_of(lang: str) -> tuple[str, ...]:
     return _by_language().get(lang.partition("_")[0], ())
 
 
-def script_share(text: str, lang: str) -> float | None:
-    """Share of the text's letters that are in a script of the language; None when there is none of either."""
+def script_share(text: str, lang: str, beside: str = "") -> float | None:
+    """Share of the text's letters that are in a script of the language; None when there is none of either.
+
+    Runs of letters that `beside` has too are left out: names, terms and code are quoted as they are.
+    """
     scripts = scripts_of(lang)
-    total = sum(map(len, _LETTERS.findall(text)))
+    quoted = set(_LETTERS.findall(beside))
+    own = [run for run in _LETTERS.findall(text) if run not in quoted]
+    total = sum(map(len, own))
     if not scripts or not total:
         return None
-    return float(sum(map(len, _letters_in(scripts).findall(text))) / total)
+    inside = _letters_in(scripts)
+    return float(sum(len(letters) for run in own for letters in inside.findall(run)) / total)
 
 
 @cache
