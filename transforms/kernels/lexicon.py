@@ -24,7 +24,7 @@ def word_hashes(data, offsets, index, flags, max_words, prefix, hashes, bounds):
     of an unspaced script counts as its overlapping n-grams, of 2 letters in Han and kana and of 4 in the others.
     """
     codes = np.empty(1 << 10, np.uint32)
-    properties = np.empty(1 << 10, np.uint32)
+    properties = np.empty(1 << 10, np.int64)
     starts = np.empty(1 << 10, np.int32)
     ends = np.empty(1 << 10, np.int32)
     count = 0
@@ -34,7 +34,7 @@ def word_hashes(data, offsets, index, flags, max_words, prefix, hashes, bounds):
         if size >= len(codes):
             room = size + size // 4 + 1
             codes = np.empty(room, np.uint32)
-            properties = np.empty(room, np.uint32)
+            properties = np.empty(room, np.int64)
             starts = np.empty(room, np.int32)
             ends = np.empty(room, np.int32)
         n = decode(data, offsets[row], offsets[row + 1], index, flags, -1, codes, properties)

@@ -32,11 +32,12 @@ class AlignParams(Params):
 
 @dataclass(frozen=True, slots=True)
 class Bead:
-    """Sentences that translate each other: `kind` is how many of each side (2-1), `cost` as Gale and Church have it."""
+    """Sentences that translate each other, joined by spaces, how many of each side, and `cost`, -log of the chance."""
 
     source: str
     target: str
-    kind: str
+    num_source: int
+    num_target: int
     cost: float
 
 
@@ -99,7 +100,7 @@ def align(source: list[str], target: list[str]) -> tuple[list[Bead], float | Non
     for kind, cost in zip(kinds[:count][::-1].tolist(), costs[:count][::-1].tolist(), strict=True):
         k, l = i + kernels.NUM_SOURCE[kind], j + kernels.NUM_TARGET[kind]
         if k > i and l > j:
-            beads.append(Bead(" ".join(source[i:k]), " ".join(target[j:l]), f"{k - i}-{l - j}", cost))
+            beads.append(Bead(" ".join(source[i:k]), " ".join(target[j:l]), k - i, l - j, cost))
         else:
             left_out += lengths[0][i:k].sum() + lengths[1][j:l].sum()
         i, j = k, l
@@ -120,7 +121,7 @@ def _exploded(batch: pa.RecordBatch, beads: list[list[Bead] | None]) -> pa.Recor
         (rows.schema.field("id"), ids),
         (rows.schema.field("text"), texts),
         (SIDES, sides_array(sides)),
-        (_FIELDS[0], [None if bead is None else bead.kind for _, bead in numbered]),
+        (_FIELDS[0], [None if bead is None else f"{bead.num_source}-{bead.num_target}" for _, bead in numbered]),
         (_FIELDS[1], [None if bead is None else bead.cost for _, bead in numbered]),
     ]
     return append_columns(rows, columns)
