@@ -126,9 +126,9 @@ def aligned_rightly(english: list[str], other: list[str], every: int | None) -> 
     beads, _ = align([sentence for _, sentence in source], [sentence for _, sentence in target])
     right = i = j = 0
     for bead in beads:
-        while " ".join(text for _, text in source[i:i + bead.num_source]) != bead.source:
+        while " ".join(text for _, text in source[i : i + bead.num_source]) != bead.source:
             i += 1
-        while " ".join(text for _, text in target[j:j + bead.num_target]) != bead.target:
+        while " ".join(text for _, text in target[j : j + bead.num_target]) != bead.target:
             j += 1
         lines = ({at for at, _ in source[i : i + bead.num_source]}, {at for at, _ in target[j : j + bead.num_target]})
         right += lines[0] == lines[1]

@@ -45,11 +45,11 @@ def train_lexicon(recipe: Recipe, out: str | Path, max_pairs: int) -> Trained:
     steps = local_steps(recipe.steps[: names.index(_SCORE)])
     pairs = _Pairs(max_pairs, recipe.seed)
     pairs.read(read_all(recipe_sources(recipe)), steps)
-    table = train(*pairs.sides)
+    table, taken = train(*pairs.sides)
     write_arrow(out, SCHEMA, iter(table.to_batches()))
     tables = table.column("table").to_numpy()
     known = int(((tables == TO_TARGET) | (tables == TO_SOURCE)).sum())
-    return Trained(pairs.rows, pairs.kept, len(pairs.keys), known)
+    return Trained(pairs.rows, pairs.kept, taken, known)
 
 
 class _Pairs:

@@ -166,7 +166,7 @@ def test_training_and_scores_are_the_references() -> None:
     for at in range(2):
         words = [word for pair in split for word in pair[at]]
         shares.append({word: words.count(word) / len(words) for word in words if words.count(word) > 1})
-    learned = Lexicon.of(train(*(Words.of(column([pair[at] for pair in pairs])) for at in range(2))))
+    learned = Lexicon.of(train(*(Words.of(column([pair[at] for pair in pairs])) for at in range(2)))[0])
     tried = [
         *SENTENCES[:20],
         ("The unheard-of word", "Ein Wort"),
@@ -185,7 +185,7 @@ def test_right_pairs_score_above_wrong_ones_though_half_of_the_training_is_wrong
     sources, targets = [s for s, _ in SENTENCES], [t for _, t in SENTENCES]
     wrong = targets[:]
     rng.shuffle(wrong)
-    learned = Lexicon.of(train(Words.of(column(sources + sources)), Words.of(column(targets + wrong))))
+    learned = Lexicon.of(train(Words.of(column(sources + sources)), Words.of(column(targets + wrong)))[0])
     differing = [at for at in range(len(wrong)) if wrong[at] != targets[at]]
     scores = [learned.score(Words.of(column(sources)), Words.of(column(side)))[differing] for side in (targets, wrong)]
     assert np.mean(scores[0][:, None] > scores[1][None, :]) > 0.9
@@ -245,10 +245,10 @@ def test_neither_files_nor_their_order_decide(recipe: Path, tmp_path: Path, monk
 
 def test_a_full_table_leaves_later_pairs_out(monkeypatch: pytest.MonkeyPatch) -> None:
     sides = [Words.of(column([pair[at] for pair in SENTENCES * 2])) for at in range(2)]
-    whole = train(*sides)
+    whole, all_pairs = train(*sides)
     monkeypatch.setattr(lexicon, "_MAX_ENTRIES", 60)
-    part = train(*sides)
-    assert 0 < part.num_rows < whole.num_rows
+    part, some = train(*sides)
+    assert 0 < part.num_rows < whole.num_rows and 0 < some < all_pairs == 2 * len(SENTENCES)
 
 
 def test_nothing_to_learn_from() -> None:
@@ -292,7 +292,7 @@ def test_a_file_that_is_no_lexicon(table: object, expected: str, tmp_path: Path)
 
 
 def test_the_lexicon_of_the_cases_is_learned_from_the_sentences() -> None:
-    """To write it anew: write_arrow(LEXICON, SCHEMA, iter(train(…).to_batches())) of these."""
-    table = train(*(Words.of(column([pair[at] for pair in SENTENCES])) for at in range(2)))
+    """To write it anew: write_arrow(LEXICON, SCHEMA, iter(train(…)[0].to_batches())) of these."""
+    table, _ = train(*(Words.of(column([pair[at] for pair in SENTENCES])) for at in range(2)))
     with pa.memory_map(str(LEXICON)) as source:
         assert pa.ipc.open_file(source).read_all().equals(table)

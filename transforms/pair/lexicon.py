@@ -92,7 +92,7 @@ class Lexicon:
         return Lexicon(tuple(kernels.fill(keys[which == number], values[which == number]) for number in range(4)))
 
     def score(self, source: Words, target: Words) -> np.ndarray:
-        """Mean evidence a word, both directions alike, in nats; float64 [rows], NaN where no word is known.
+        """Mean evidence a word, both directions alike, in nats; float64 [rows], NaN where a side has no known word.
 
         0: the sides say nothing of each other, as far as the lexicon knows; log(1 - 1/2) = -0.69 is the least.
         """
@@ -120,11 +120,11 @@ class Lexicon:
         return mean
 
 
-def train(source: Words, target: Words) -> pa.Table:
-    """The lexicon of these pairs, of SCHEMA, its rows sorted; raises SluiceError when there is nothing to learn.
+def train(source: Words, target: Words) -> tuple[pa.Table, int]:
+    """(the lexicon of these pairs, of SCHEMA, its rows sorted; the pairs it is learned from).
 
     Pairs are taken in their order until the tables are full; the caller orders them by a hash, so that it decides
-    nothing.
+    nothing. Raises SluiceError when there is nothing to learn.
     """
     numbered = [_number(words) for words in (source, target)]
     (vocabulary, shares), (others, other_shares) = ((known, share) for known, _, share in numbered)
@@ -135,11 +135,13 @@ def train(source: Words, target: Words) -> pa.Table:
         (SOURCE_WORDS, vocabulary, shares),
         (TARGET_WORDS, others, other_shares),
     ]
+    taken = len(source.bounds) - 1
     for table, given, words, known, wanted in (
         (TO_TARGET, sides[0], sides[1], vocabulary, others),
         (TO_SOURCE, sides[1], sides[0], others, vocabulary),
     ):
-        at, number, value = _model_1(given, words, len(known), len(wanted))
+        pairs, at, number, value = _model_1(given, words, len(known), len(wanted))
+        taken = min(taken, pairs)
         keys = np.empty(len(at), np.uint64)
         kernels.pair_keys(known[at - 1], wanted[number - 1], keys)
         columns.append((table, keys, value))
@@ -147,7 +149,7 @@ def train(source: Words, target: Words) -> pa.Table:
     keys = np.concatenate([keys for _, keys, _ in columns])
     values = np.concatenate([values for _, _, values in columns]).astype(np.float32)
     order = np.lexsort((keys, which))
-    return pa.table([which[order], keys[order], values[order]], schema=SCHEMA)
+    return pa.table([which[order], keys[order], values[order]], schema=SCHEMA), taken
 
 
 def _number(words: Words) -> tuple[np.ndarray, Words, np.ndarray]:
@@ -161,8 +163,10 @@ def _number(words: Words) -> tuple[np.ndarray, Words, np.ndarray]:
     return found[known], Words(renumbered[kept], bounds), counts[known] / max(1, len(words.hashes))
 
 
-def _model_1(given: Words, words: Words, num_given: int, num_words: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """t(word | given) that are worth keeping: (number of the given word, of the word, probability)."""
+def _model_1(
+    given: Words, words: Words, num_given: int, num_words: int
+) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs taken, and t(word | given) worth keeping: numbers of the given words, of the words, and probabilities."""
     cells = int(((np.diff(given.bounds) + 1) * np.diff(words.bounds)).sum())
     room = 16
     while room < 2 * min(cells, _MAX_ENTRIES):
@@ -184,11 +188,12 @@ def _model_1(given: Words, words: Words, num_given: int, num_words: int) -> tupl
             values,
             counts,
         )
-    at, number = np.divmod(keys.astype(np.int64), num_words + 1)
-    totals = np.bincount(at, weights=counts, minlength=num_given + 1)[at]
-    values = np.maximum(counts - _DISCOUNT, 0) / np.maximum(totals, 1e-300)
-    slots = np.flatnonzero((at > 0) & (values >= _MIN_PROBABILITY))
-    return at[slots], number[slots], values[slots]
+    filed = np.flatnonzero(keys > num_words)  # not those of the null word
+    at, number = np.divmod(keys[filed].astype(np.int64), num_words + 1)
+    totals = np.bincount(at, weights=counts[filed], minlength=num_given + 1)[at]
+    found = np.maximum(counts[filed] - _DISCOUNT, 0) / np.maximum(totals, 1e-300)
+    kept = found >= _MIN_PROBABILITY
+    return pairs, at[kept], number[kept], found[kept]
 
 
 def _room(text: pa.Array) -> int:

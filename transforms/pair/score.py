@@ -30,7 +30,7 @@ class Score(Map[ScoreParams]):
 
     The evidence is the logarithm of how much more probable a word is given the other side than by itself, halved with
     doubt, as the mean over known words and both directions: from -0.69 (nothing fits), over 0 (the lexicon cannot say),
-    to 3 and more. Null where no word is known, and where the row is no pair. `select.range` decides.
+    to 3 and more. Null where a side has no known word, and where the row is no pair. `select.range` decides.
     """
 
     Params = ScoreParams
