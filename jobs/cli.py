@@ -18,8 +18,8 @@ from schemas.errors import SluiceError
 def build_app() -> typer.Typer:
     """The command line with all its commands."""
     from jobs import (
-        classifier,
         alignment,
+        classifier,
         curate,
         diff_presets,
         explain,
