@@ -17,7 +17,20 @@ from schemas.errors import SluiceError
 
 def build_app() -> typer.Typer:
     """The command line with all its commands."""
-    from jobs import classifier, curate, explain, generate, ngram, report, tokenizer, train, transforms
+    from jobs import (
+        alignment,
+        classifier,
+        curate,
+        diff_presets,
+        explain,
+        generate,
+        ngram,
+        propose_thresholds,
+        report,
+        tokenizer,
+        train,
+        transforms,
+    )
     from jobs.sample import command as sample
 
     app = typer.Typer(
@@ -33,7 +46,10 @@ def build_app() -> typer.Typer:
     app.command()(curate.curate)
     app.command()(report.report)
     app.command()(explain.explain)
+    app.command("diff-presets")(diff_presets.diff_presets)
+    app.command("propose-thresholds")(propose_thresholds.propose_thresholds)
     app.command("transforms")(transforms.transforms)
+    app.add_typer(alignment.app, name="alignment")
     app.add_typer(tokenizer.app, name="tokenizer")
     app.add_typer(classifier.app, name="classifier")
     app.add_typer(ngram.app, name="ngram")

@@ -93,6 +93,11 @@ def resolve(column: str) -> tuple[Signal, str]:
     return found, variant
 
 
+def signal_columns() -> list[str]:
+    """The columns of all signals in all their variants, sorted."""
+    return sorted(column_name(one.name, variant) for one in _SIGNALS.values() for variant in one.variants)
+
+
 def signal_field(column: str) -> pa.Field:
     """The Arrow field of a signal column."""
     return pa.field(column, resolve(column)[0].dtype)

@@ -23,7 +23,8 @@ _KINDS = ("image", "audio")
 class SelectRangeParams(Params):
     """A closed range: min <= value <= max."""
 
-    #: a numeric column made by an earlier step, such as `score.quality`, or a part column, such as `image.width_px`
+    #: a numeric column made by an earlier step, such as `score.quality`, a signal, such as
+    #: `signal.gopher.word_count.paper`, or a part column, such as `image.width_px`
     column: str
     min: float | None = None
     max: float | None = None
@@ -43,7 +44,7 @@ class SelectRangeParams(Params):
         return self
 
 
-@register("select.range", version=1)
+@register("select.range", version=2)
 class SelectRange(Filter[SelectRangeParams]):
     """Rejects values outside a range, with the recipe's own reason, and missing ones as `missing_value`.
 
@@ -56,6 +57,9 @@ class SelectRange(Filter[SelectRangeParams]):
     def __init__(self, params: SelectRangeParams) -> None:
         super().__init__(params)
         self.reasons = frozenset({params.reason, MISSING})  # type: ignore[misc]
+
+    def signals(self) -> tuple[str, ...]:
+        return (self.params.column,) if self.params.column.startswith("signal.") else ()
 
     def output_schema(self, schema: pa.Schema) -> pa.Schema:
         self._field(schema)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from functools import cache
 
 import regex
@@ -40,20 +41,31 @@ def ends_sentence(line: str) -> bool:
     return line[-1:] in terminal_marks() or _MARKLESS.match(line[-1:]) is not None
 
 
-def count_sentences(text: str) -> int:
-    """Sentences in a text, about as NLTK's punkt counts English ones, and for every script with terminal marks.
+def sentence_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where sentences begin and end, those that hold a letter or digit; for every script with terminal marks.
 
-    A full stop ends no sentence after a common abbreviation or initial, nor before a lower-case letter. What
-    follows the last mark is a sentence too, when it holds a letter or digit.
+    A full stop ends no sentence after a common abbreviation or initial, nor before a lower-case letter. What follows
+    the last mark is a sentence too.
     """
-    count, start = 0, 0
+    start = 0
     for end in _END.finditer(text):
         if end.group()[0] == "." and _is_inside(text, end.start(), end.end(), start):
             continue
         if _TEXT.search(text, start, end.end()):
-            count += 1
+            yield start, end.end()
         start = end.end()
-    return count + bool(_TEXT.search(text, start))
+    if _TEXT.search(text, start):
+        yield start, len(text)
+
+
+def split_sentences(text: str) -> list[str]:
+    """The sentences of a text, without white space around them; a line end always ends one."""
+    return [line[start:end].strip() for line in text.splitlines() for start, end in sentence_spans(line)]
+
+
+def count_sentences(text: str) -> int:
+    """Sentences in a text, about as NLTK's punkt counts English ones, and for every script with terminal marks."""
+    return sum(1 for _ in sentence_spans(text))
 
 
 def _is_inside(text: str, stop: int, end: int, start: int) -> bool:

@@ -1,0 +1,80 @@
+"""Files read outside a run: for commands that look at rows rather than make a dataset of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+from pipeline.discovery import find_files
+from pipeline.engine import Step
+from pipeline.sources import registry
+from pipeline.sources.base import Source
+from pipeline.stage import BATCH_BYTES, BATCH_ROWS
+from schemas.errors import SluiceError
+from schemas.recipe import Recipe, StepSpec
+from transforms.base import Outcome
+from transforms.dedup.base import Dedup
+from transforms.registry import build
+
+_WHOLE_FILE = 2**62
+
+
+def open_files(paths: Sequence[str], use: str | None = None, column: str | None = None) -> Source:
+    """The source that reads `paths`: the one called `use`, else the one that their endings tell.
+
+    `column` is the text column where it is not called text. Raises SluiceError when the endings tell no single source.
+    """
+    params: dict[str, object] = {"paths": list(paths)}
+    if column is not None:
+        params["columns"] = {"text": column}
+    return registry.build(use or _by_ending(paths), params)
+
+
+def recipe_sources(recipe: Recipe) -> list[Source]:
+    """The sources of a recipe's inputs."""
+    return [registry.build(spec.use, dict(spec.params)) for spec in recipe.inputs]
+
+
+def local_steps(specs: Sequence[StepSpec]) -> list[Step]:
+    """The steps of a recipe that judge each row alone: all but the global ones."""
+    return [
+        Step(f"{number}:{spec.use}", made, spec.when.modalities() if spec.when else None)
+        for number, spec in enumerate(specs, start=1)
+        if not isinstance(made := build(spec.use, dict(spec.params)), Dedup)
+    ]
+
+
+def read_all(
+    sources: Sequence[Source], batch_rows: int = BATCH_ROWS, batch_bytes: int = BATCH_BYTES
+) -> Iterator[Outcome]:
+    """Every file of the sources, batch by batch, in the order of their labels."""
+    for source in sources:
+        for file in find_files(source, source.name):
+            for span in source.plan(file, _WHOLE_FILE):
+                yield from source.read(span, batch_rows, batch_bytes)
+
+
+def _by_ending(paths: Sequence[str]) -> str:
+    found = {path: _source_of(path) for path in paths}
+    names = set(found.values())
+    if len(names) == 1 and None not in names:
+        return str(names.pop())
+    unclear = next((path for path, name in found.items() if name is None), None)
+    why = (
+        f"the name of {unclear!r} does not tell its format"
+        if unclear is not None
+        else f"the files are of several formats ({', '.join(sorted(map(str, names)))})"
+    )
+    raise SluiceError(f"{why}; say which with --source: {', '.join(registry.catalog())}")
+
+
+def _source_of(path: str) -> str | None:
+    """The source with the longest ending that fits, since x.warc.wet ends like x.wet too."""
+    name = os.path.basename(path).lower()
+    fitting = [
+        (len(suffix), known)
+        for known, cls in registry.catalog().items()
+        for suffix in cls.suffixes
+        if name.endswith(suffix)
+    ]
+    return max(fitting)[1] if fitting else None
