@@ -50,6 +50,23 @@ def test_chunks(text: str) -> None:
     assert tokens(text) == split_english(text)
 
 
+EDGES = """
+a.io:8 a.io:80 a.io:12345 a.io:123456 a.io:80/x a.io:80x a.io:/x a.io? a.io#x a.io:٣٣ 1.2.3.4 1.2.3.4:80/x
+0.2.3.4 1234.1.1.1 1.2.3 1.2.3.4.5 1.2.3.a @a.io x@a.io x@y@a.io http://a.io h://a.io ht://a.io ht:/a.io
+h.t+p-://a.io é://a.io a_b.io _a.io a_.io a-b.io -a.io a.b-c.io a.IO a.i a..io .a.io a.io. a.io, (a.io) A.Io
+a---b a----b a--b -–a a--1 1--a 5--3 5---3 1-2 1- -1 a——b a———b a–b a~b a—b a:b a<b a=b a/b 1/b a/1 a,b a,1
+1,a a.B a.b A.b "a".B a".B .B a... ...a a...b a..B a.. +1 +a 1+ a+ 1+1 1^2 a^2 1*-2 5km 5km. 5kmh 5mbar 5xkm
+km 5km² 5°C. 5°C °c. A°K. °X. 5% 5%. 5$ 5US$ US$5 US$ A$ C$5 C$. AB. A. ab. aB. a². -. +. a-. don't's 's ’S
+x's X’s x'S '' '"' ... .... (...) …a a… ☃a a☃ a☃b §5 =x x= x? ¿x ) ):a (: 8) 8). :-) :-)) Mr. (Mr.) Mr.. e.g.
+(e.g.), cannot. wont, I'm. x-a.io:8 x-a.io:80 x-a.io:12345 x-a.io:123456 x-a.io:80x x-a.io:/y-z x-y@a.io
+"""
+
+
+def test_edges_of_every_rule() -> None:
+    for chunk in EDGES.split():
+        assert tokens(chunk) == split_english(chunk), chunk
+
+
 def test_every_exception_beside_every_mark() -> None:
     marks = ["", ".", "..", ",", ":", ")", "(", "'", "s", "-", "1"]
     chunks = [f"{left}{chunk}{right}" for chunk in exceptions() for left in ("", "(", "“") for right in marks]
