@@ -14,7 +14,11 @@ from transforms.registry import nearest, register
 from transforms.text.script_tables import CODES, SCRIPTS_OF, scripts
 
 _LANG = "text.lang"
-_FIELDS = (pa.field("text.script", pa.string()), pa.field("text.script_share", pa.float64()))
+_FIELDS = (
+    pa.field("text.script", pa.string()),
+    pa.field("text.script_share", pa.float64()),
+    pa.field("text.script_fit", pa.float64()),
+)
 
 
 class ScriptParams(Params):
@@ -22,6 +26,9 @@ class ScriptParams(Params):
 
     #: language -> all its scripts (ISO 15924: Latn, Cyrl, Arab, …); replaces what the table has
     scripts: dict[str, list[str]] = Field(default_factory=dict)
+    #: a row with a smaller share of its letters in its language's scripts is rejected; low, for a page about software
+    #: in Japanese may be half Latin letters, and one Chinese character is a word of five
+    min_fit: float = Field(default=0.2, ge=0, le=1)
 
     @field_validator("scripts")
     @classmethod
@@ -34,8 +41,9 @@ class ScriptParams(Params):
 
 @register("text.script", version=1)
 class Script(Filter[ScriptParams]):
-    """Adds `text.script`, the ISO 15924 code of the script most letters are of, and `text.script_share`, its share of
-    the letters that have a script; rejects rows whose language (`text.lang`) is not written in it.
+    """Adds `text.script`, the ISO 15924 code of the script most letters are of; `text.script_share`, its share of the
+    letters that have a script; and `text.script_fit`, the share of those in the scripts that the row's language
+    (`text.lang`) is written in. Rejects rows that hardly fit.
 
     A classifier has to name some language, and names a wrong one where a text is in none that it knows, is garbled, or
     transliterated; the script then often gives it away. Put `text.language` before this. Rows without letters or
@@ -63,15 +71,31 @@ class Script(Filter[ScriptParams]):
         most, letters = counts.max(axis=1), counts.sum(axis=1)
         names = pa.array(CODES, pa.string()).take(pa.array(counts.argmax(axis=1), mask=letters == 0))
         shares = pa.array(most / np.maximum(letters, 1), mask=letters == 0)
-        return append_columns(batch, list(zip(_FIELDS, (names, shares), strict=True)))
+        fits, unknown = self._fits(batch.column(_LANG), counts, letters)
+        return append_columns(batch, list(zip(_FIELDS, (names, shares, pa.array(fits, mask=unknown)), strict=True)))
+
+    def _fits(self, languages: pa.Array, counts: np.ndarray, letters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(share of the letters in the language's scripts, whether that is unknown) of every row."""
+        encoded = languages.dictionary_encode()
+        rows = encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        fits, unknown = np.zeros(len(rows)), letters == 0
+        for number, language in enumerate([*encoded.dictionary.to_pylist(), None], start=0):
+            mine = rows == (-1 if language is None else number)
+            known = self._scripts.get(language) if language is not None else None
+            if known is None:
+                unknown |= mine
+                continue
+            places = [place for place, code in enumerate(CODES) if code in known]
+            fits[mine] = counts[mine][:, places].sum(axis=1) / np.maximum(letters[mine], 1)
+        return fits, unknown
 
     def judge(self, batch: pa.RecordBatch) -> Verdicts:
-        reasons: list[str | None] = []
-        details: list[str | None] = []
-        columns = (batch.column(name).to_pylist() for name in (_LANG, "text.script", "text.script_share"))
-        for language, script, share in zip(*columns, strict=True):
-            known = self._scripts.get(language)
-            wrong = known is not None and script is not None and script not in known
-            reasons.append("wrong_script" if wrong else None)
-            details.append(f"{language} in {script}, {share:.2f} of the letters" if wrong else None)
-        return Verdicts(reasons, details)
+        fits = batch.column("text.script_fit").fill_null(1.0).to_numpy(zero_copy_only=False)
+        reasons = np.full(batch.num_rows, None, object)
+        details = np.full(batch.num_rows, None, object)
+        for row in np.flatnonzero(fits < self.params.min_fit).tolist():
+            language, script = batch.column(_LANG)[row].as_py(), batch.column("text.script")[row].as_py()
+            expected = " or ".join(sorted(self._scripts[language]))
+            reasons[row] = "wrong_script"
+            details[row] = f"{fits[row]:.2f} of the letters in {expected} for {language}; most are {script}"
+        return Verdicts(reasons.tolist(), details.tolist())
