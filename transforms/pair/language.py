@@ -5,29 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import regex
 from pydantic import Field
 
-from schemas.sample import SENTINEL
 from transforms.base import Filter, Params, Verdicts, append_columns, append_fields
-from transforms.pair.sides import SOURCE_LANG, TARGET_LANG, require_pairs, side_texts
+from transforms.pair.sides import NAMES, SOURCE_LANG, TARGET_LANG, require_pairs, side, side_texts
 from transforms.registry import register
+from transforms.text.fasttext_model import FastText
 from transforms.text.language import LID176, load_model
+from transforms.text.language_codes import names_of
 
-_LABEL = "__label__"
 _FIELDS = tuple(
     pa.field(f"pair.{name}", pa.float64()) for name in ("source_lang_score", "target_lang_score", "copied_ratio")
 )
-#: labels that name one language, or written forms too near for a sentence to tell apart
-_ONE_LANGUAGE = (
-    {"no", "nb", "nn", "da"},
-    {"sh", "hr", "bs", "sr"},
-    {"id", "ms"},
-    {"zh", "yue", "wuu"},
-    {"tl", "fil"},
-    {"fa", "prs", "tg"},
-)
+#: languages, by text.language's names, that are too near for a sentence to tell apart
+_RELATIVES = ({"no", "nb", "nn", "da"}, {"sh", "hr", "bs", "sr"}, {"id", "ms"}, {"zh", "yue", "wuu"})
 _NUM_LABELS = 5
 _GRAM = 4
 #: only so many letters of a side are looked at for copies
@@ -53,7 +48,7 @@ class PairLanguage(Filter[PairLanguageParams]):
     """Adds `pair.source_lang_score` and `pair.target_lang_score` (probability of the expected language, null when none
     is expected or the side is too short) and `pair.copied_ratio`; judges the copy first.
 
-    A language that the model has no label for has no probability: leave it out of pair.split, and it is not asked for.
+    A language that the model has no label for is not asked for.
     """
 
     Params = PairLanguageParams
@@ -61,10 +56,10 @@ class PairLanguage(Filter[PairLanguageParams]):
 
     def __init__(self, params: PairLanguageParams) -> None:
         super().__init__(params)
-        self._model: Any = None
+        self._model: FastText | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_model": None}
+        return {"params": self.params, "_model": None}
 
     def setup(self) -> None:
         if self._model is None:
@@ -76,15 +71,12 @@ class PairLanguage(Filter[PairLanguageParams]):
 
     def annotate(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         self.setup()
-        langs = (batch.column(field.name).to_pylist() for field in (SOURCE_LANG, TARGET_LANG))
-        rows = [
-            (None, None, None)
-            if pair is None
-            else (self._score(pair[0], source), self._score(pair[1], target), copied_ratio(*pair))
-            for pair, source, target in zip(side_texts(batch), *langs, strict=True)
+        scores = [
+            self._scores(side(batch, name), batch.column(field.name).to_pylist())
+            for name, field in zip(NAMES, (SOURCE_LANG, TARGET_LANG), strict=True)
         ]
-        columns = [[row[at] for row in rows] for at in range(len(_FIELDS))]
-        return append_columns(batch, list(zip(_FIELDS, columns, strict=True)))
+        copied = [None if pair is None else copied_ratio(*pair) for pair in side_texts(batch)]
+        return append_columns(batch, list(zip(_FIELDS, (*scores, copied), strict=True)))
 
     def judge(self, batch: pa.RecordBatch) -> Verdicts:
         reasons: list[str | None] = []
@@ -102,17 +94,28 @@ class PairLanguage(Filter[PairLanguageParams]):
             details.append(detail)
         return Verdicts(reasons, details)
 
-    def _score(self, text: str, lang: str | None) -> float | None:
-        """The probability of `lang` among the model's first labels; 0 when it is not there."""
-        line = " ".join(text.replace(SENTINEL, " ").split())
-        if lang is None or sum(map(len, _LETTERS.findall(line))) < self.params.min_letters:
-            return None
-        wanted = next((group for group in _ONE_LANGUAGE if lang in group), {lang})
-        labels, scores = self._model.predict(line, k=_NUM_LABELS)
-        found = sum(
-            float(score) for label, score in zip(labels, scores, strict=True) if label.removeprefix(_LABEL) in wanted
-        )
-        return min(found, 1.0)
+    def _scores(self, texts: pa.Array, langs: list[str | None]) -> list[float | None]:
+        """The probability of each row's language; None where it cannot be told."""
+        assert self._model is not None
+        found = self._model.predict(pc.fill_null(texts, ""), _NUM_LABELS, unicode_spaces=True)
+        places = {lang: self._places(lang) for lang in set(langs) if lang is not None}
+        scores: list[float | None] = []
+        for text, lang, labels, shares in zip(texts.to_pylist(), langs, found.labels, found.scores, strict=True):
+            wanted = places.get(lang, []) if lang is not None else []
+            if not text or not wanted or sum(map(len, _LETTERS.findall(text))) < self.params.min_letters:
+                scores.append(None)
+            else:
+                scores.append(min(float(shares[np.isin(labels, wanted)].sum()), 1.0))
+        return scores
+
+    def _places(self, lang: str) -> list[int]:
+        """The model's labels of a language and its relatives; none when it does not know the language."""
+        assert self._model is not None
+        names = [names_of(label) for label in self._model.labels]
+        if not any(lang in of_label for of_label in names):
+            return []
+        wanted = {lang}.union(*(group for group in _RELATIVES if group & names_of(lang)))
+        return [place for place, of_label in enumerate(names) if of_label & wanted]
 
 
 def copied_ratio(source: str, target: str) -> float | None:
