@@ -1,7 +1,7 @@
 # make demo    a corpus, curated, a model trained on it and asked: all on this machine, offline once installed
 # make test    the whole test suite
 # make check   what a change must pass: format, lint, types, import direction, tests
-# make bench-NAME [SIZE=small|full]   a benchmark against its peers (docs/benchmarks.md)
+# make bench-NAME [SIZE=small|full] [DATA=folder]   a benchmark against its peers (docs/benchmarks.md)
 #
 # Each makes the virtual environment it needs: VENV=folder puts it elsewhere, PYTHON=path makes it with that Python.
 

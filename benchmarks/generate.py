@@ -1,20 +1,15 @@
 """A synthetic crawl to time pipelines on: documents that pass and fail the usual filters, in known shares.
 
-Document k depends on (seed, k) alone, so a corpus four times as large begins with the smaller one, and a peer may be
-given a prefix. Words are drawn with the frequencies they have in the sample's own texts (so that language
-identification and stop-word rules see real language), and a Zipf tail of compounds stands in for rare words.
+Document k depends on (seed, k) alone. Words are drawn with the frequencies they have in the sample's own texts (so that
+language identification and stop-word rules see real language), and a Zipf tail of compounds stands in for rare words.
 """
 
 from __future__ import annotations
 
-import gzip
-import json
 import re
 from collections import Counter
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from pathlib import Path
 
 import numpy as np
 
@@ -62,30 +57,6 @@ def document(seed: int, k: int) -> dict[str, str]:
     else:
         text = _text(rng, kind)
     return {"id": f"doc-{k}", "text": text, "kind": kind}
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """A written corpus: `documents` and the UTF-8 bytes of their texts."""
-
-    folder: Path
-    documents: int
-    text_bytes: int
-
-
-def write_corpus(folder: Path, documents: int, *, files: int, seed: int = 17) -> Corpus:
-    """Writes documents 0 to `documents` - 1 into `files` .jsonl.gz files of nearly equal length, in order."""
-    folder.mkdir(parents=True)
-    text_bytes = 0
-    for n in range(files):
-        lines = []
-        for k in range(documents * n // files, documents * (n + 1) // files):
-            row = document(seed, k)
-            text_bytes += len(row["text"].encode())
-            lines.append(json.dumps(row, ensure_ascii=False) + "\n")
-        body = gzip.compress("".join(lines).encode(), compresslevel=6, mtime=0)
-        (folder / f"part-{n:05d}.jsonl.gz").write_bytes(body)
-    return Corpus(folder, documents, text_bytes)
 
 
 def _drawn(seed: int, k: int) -> tuple[np.random.Generator, str]:

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -27,34 +27,48 @@ from rich.table import Table
 
 ROOT = Path(__file__).resolve().parent.parent
 CACHE = ROOT / ".cache" / "bench"
+#: where every measured Python keeps its bytecode: start-up is measured, and whether somebody's settings or installer
+#: left packages uncompiled is not
+BYTECODE = CACHE / "bytecode"
 RESULTS = ROOT / "benchmarks" / "results"
+#: datatrove as every benchmark installs it
+DATATROVE = ("datatrove[io,processing]==0.10.1", "spacy>=3.8,<4", "setuptools<81")
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a command cost, its descendants included; `peak_rss_bytes` is the sum over its processes."""
+    """What a command cost, its descendants included; `peak_rss_bytes` is the sum over its processes, `main_rss_bytes`
+    and `worker_rss_bytes` are its own process's and the largest other's."""
 
     cpu_s: float
     wall_s: float
     peak_rss_bytes: int
+    main_rss_bytes: int
+    worker_rss_bytes: int
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One line of a result: ours and the peers' in `unit`. `ratio` above 1 means ours is better, by that factor."""
+    """One line of a result: ours and the peers' in `unit`. `ratio` above 1 means ours is better, by that factor.
+
+    `floor` is what the fastest loop we know of does, one made for nothing else; `target` the ratios aimed at."""
 
     ours: float
     peers: Mapping[str, float]
     ratio: Mapping[str, float]
     unit: str
+    floor: float | None = None
+    target: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, ours: float, peers: Mapping[str, float], unit: str, *, less_is_better: bool = False) -> Stage:
-        """A stage with its ratios."""
+    def of(
+        cls, ours: float, peers: Mapping[str, float], unit: str, *, less_is_better: bool = False, **more: Any
+    ) -> Stage:
+        """A stage with its ratios; `more` are `floor` and `target`."""
         if ours <= 0 or any(theirs <= 0 for theirs in peers.values()):
             raise SystemExit(f"a measurement in {unit} is not positive: ours {ours:g}, peers {dict(peers)}")
         ratio = {name: (theirs / ours if less_is_better else ours / theirs) for name, theirs in peers.items()}
-        return cls(ours, dict(peers), ratio, unit)
+        return cls(ours, dict(peers), ratio, unit, **more)
 
 
 def size() -> str:
@@ -79,7 +93,7 @@ def run(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None) 
             subprocess.run(
                 [str(part) for part in line],
                 cwd=ROOT,
-                env={**os.environ, **(env or {})},
+                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(BYTECODE), **(env or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -152,18 +166,51 @@ def our_versions(names: Sequence[str]) -> dict[str, str]:
 
 
 def _print(name: str, stages: Mapping[str, Stage]) -> None:
-    peers = list(dict.fromkeys(peer for row in stages.values() for peer in row.peers))
+    columns, rows = cells(stages)
     table = Table(title=f"bench-{name}", title_justify="left", box=None)
-    table.add_column("")
-    for column in ("sluice", *peers, *(f"× {peer}" for peer in peers)):
-        table.add_column(column, justify="right")
-    table.add_column("unit")
+    for at, column in enumerate(columns):
+        table.add_column(column, justify="left" if at in (0, len(columns) - 1) else "right")
+    for row in rows:
+        table.add_row(*row)
+    Console(width=None if sys.stdout.isatty() else 180).print(table)
+
+
+def cells(stages: Mapping[str, Stage]) -> tuple[list[str], list[list[str]]]:
+    """(column titles, rows) of the table: ours, the peers', the ratios with what is aimed at, the floor's share."""
+    peers = list(dict.fromkeys(peer for row in stages.values() for peer in row.peers))
+    floors = ["of the floor"] if any(row.floor for row in stages.values()) else []
+    rows = []
     for stage, row in stages.items():
-        values = [row.peers.get(peer) for peer in peers] + [row.ratio.get(peer) for peer in peers]
-        cells = ["–" if value is None else f"{value:,.3g}" if value < 100 else f"{value:,.0f}" for value in values]
-        ours = f"{row.ours:,.3g}" if row.ours < 100 else f"{row.ours:,.0f}"
-        table.add_row(stage, ours, *cells, row.unit)
-    Console().print(table)
+        ratios = []
+        for peer in peers:
+            aim = f" (≥ {row.target[peer]:g})" if peer in row.target else ""
+            ratios.append(_number(row.ratio[peer]) + aim if peer in row.ratio else "–")
+        share = [f"{row.ours / row.floor:.0%}" if row.floor else "–"] if floors else []
+        values = [_number(row.ours), *(_number(row.peers.get(peer)) for peer in peers)]
+        rows.append([stage, *values, *ratios, *share, row.unit])
+    return ["", "sluice", *peers, *(f"× {peer}" for peer in peers), *floors, "unit"], rows
+
+
+def write_section(document: Path, name: str, body: str) -> None:
+    """Replaces what stands between a document's `<!-- bench-NAME -->` and `<!-- /bench-NAME -->`."""
+    text = document.read_text(encoding="utf-8")
+    begin, end = f"<!-- bench-{name} -->\n", f"<!-- /bench-{name} -->"
+    before, found, rest = text.partition(begin)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise SystemExit(f"{document} has no section between {begin.strip()} and {end}")
+    document.write_text(f"{before}{begin}{body.strip()}\n{end}{after}", encoding="utf-8")
+
+
+def markdown(stages: Mapping[str, Stage]) -> str:
+    """The table as Markdown."""
+    columns, rows = cells(stages)
+    marks = ["---", *("---:" for _ in columns[2:]), "---"]
+    return "\n".join(f"| {' | '.join(row)} |" for row in [columns, marks, *rows])
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.3g}" if value < 100 else f"{value:,.0f}"
 
 
 def _processor() -> str:

@@ -24,14 +24,16 @@ STRAGGLERS_S = 20.0
 
 
 class PeakMemory(threading.Thread):
-    """Samples the resident memory of all descendants together; `peak_bytes` is the largest sum seen.
+    """Samples the resident memory of all descendants: the largest sum seen, and the largest of the command's own
+    process and of any other.
 
     Pages that processes share count in each of them.
     """
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
-        self.peak_bytes = 0
+        self.peak_bytes = self.peak_main_bytes = self.peak_worker_bytes = 0
+        self.main_pid = 0
         self.stop = threading.Event()
 
     def run(self) -> None:
@@ -40,20 +42,27 @@ class PeakMemory(threading.Thread):
             total = 0
             for process in me.children(recursive=True):
                 try:
-                    total += process.memory_info().rss
+                    held = process.memory_info().rss
                 except psutil.Error:
                     continue
+                total += held
+                if process.pid == self.main_pid:
+                    self.peak_main_bytes = max(self.peak_main_bytes, held)
+                else:
+                    self.peak_worker_bytes = max(self.peak_worker_bytes, held)
             self.peak_bytes = max(self.peak_bytes, total)
 
 
 def measure(command: list[str]) -> dict[str, float | int]:
-    """Runs `command` to its end; returns {exit_code, wall_s, cpu_s, peak_rss_bytes}, its descendants included."""
+    """Runs `command` to its end; returns {exit_code, wall_s, cpu_s, peak_rss_bytes}, its descendants included, and
+    {main_rss_bytes, worker_rss_bytes}, the peaks of its own process and of the largest other."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     memory = PeakMemory()
     memory.start()
     began = time.perf_counter()
     main = subprocess.Popen(command)
+    memory.main_pid = main.pid
     cpu_s, exit_code, wall_s = 0.0, None, 0.0
     while exit_code is None:
         pid, status, usage = os.wait4(-1, 0)
@@ -64,7 +73,14 @@ def measure(command: list[str]) -> dict[str, float | int]:
     cpu_s += _stragglers()
     memory.stop.set()
     memory.join()
-    return {"exit_code": exit_code, "wall_s": wall_s, "cpu_s": cpu_s, "peak_rss_bytes": memory.peak_bytes}
+    return {
+        "exit_code": exit_code,
+        "wall_s": wall_s,
+        "cpu_s": cpu_s,
+        "peak_rss_bytes": memory.peak_bytes,
+        "main_rss_bytes": memory.peak_main_bytes,
+        "worker_rss_bytes": memory.peak_worker_bytes,
+    }
 
 
 def _stragglers() -> float:

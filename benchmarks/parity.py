@@ -25,9 +25,20 @@ from typing import Any
 
 import pyarrow as pa
 
-from benchmarks.curate import DATATROVE
-from benchmarks.generate import write_corpus
-from benchmarks.harness import CACHE, RESULTS, ROOT, cores, machine, our_versions, peer_python, peer_versions, run, size
+from benchmarks.corpus import generated, write
+from benchmarks.harness import (
+    CACHE,
+    DATATROVE,
+    RESULTS,
+    ROOT,
+    cores,
+    machine,
+    our_versions,
+    peer_python,
+    peer_versions,
+    run,
+    size,
+)
 from schemas.sample import sample_batch
 from transforms.registry import build, load_all
 from transforms.signals import compute_signals
@@ -159,7 +170,7 @@ def main() -> None:
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as work:
         given = os.environ.get("DATA")
-        folder = Path(given) if given else write_corpus(Path(work) / "corpus", GENERATED[size()], files=cores()).folder
+        folder = Path(given) if given else write(generated(GENERATED[size()]), Path(work) / "corpus", cores()).folder
         answer = Path(work) / "theirs.jsonl"
         run([python, PEER_SCRIPT, folder, answer, str(cores())], env={"HF_HUB_OFFLINE": "1"})
         theirs = [json.loads(line) for line in answer.read_text().splitlines()]

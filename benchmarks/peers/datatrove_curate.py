@@ -1,13 +1,15 @@
-"""datatrove's side of bench-curate; runs in datatrove's own environment.
+"""datatrove's side of bench-text end to end; runs in datatrove's own environment.
 
-    python datatrove_curate.py INPUT_DIR OUT_DIR TOKENIZER_JSON LID_MODEL CORES
+    python datatrove_curate.py JOB.json
 
-The stages are those of datatrove's examples/fineweb.py and its exact and MinHash examples, with their published
-parameters; what differs is the language model (the compressed lid.176.ftz, which ours uses too), the tokenizer (the
-same file for both) and local folders. Kept ids after the filters and at the end go to OUT_DIR/*.txt, and one id a
-document read, so that both sides can be compared.
+A job names `out`, a folder with .jsonl.gz in `documents/`, `tokenizer` (a tokenizer.json), `lid` and `cores`. The
+stages are those of datatrove's examples/fineweb.py and its exact and MinHash examples, with their published parameters;
+what differs is the language model (the compressed lid.176.ftz, which ours uses too), the tokenizer (the same file for
+both) and local folders. The ids of documents read, kept by the filters and kept at the end go to OUT/*.txt, so that
+both sides can be compared.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -52,11 +54,12 @@ def content(doc):
     return doc.text
 
 
-def main(source, out, tokenizer, lid, cores):
-    out.mkdir(parents=True, exist_ok=True)
+def main(job):
+    out, cores = Path(job["out"]), job["cores"]
+    source = out / "documents"
     files = len(list(source.glob("*.jsonl.gz")))
     language = LanguageFilter(["en"], language_threshold=0.65)
-    language.model.MODEL_URL = lid
+    language.model.MODEL_URL = job["lid"]
     minhash = MinhashConfig(n_grams=5, num_buckets=14, hashes_per_bucket=8)
     exact = ExactDedupConfig(content_getter=content)
 
@@ -98,11 +101,11 @@ def main(source, out, tokenizer, lid, cores):
             read("exact"),
             MinhashDedupFilter(f"{out}/remove"),
             Witness(out, "kept"),
-            DocumentTokenizer(f"{out}/tokens", tokenizer, eos_token="<|endoftext|>", shuffle_documents=False),
+            DocumentTokenizer(f"{out}/tokens", job["tokenizer"], eos_token="<|endoftext|>", shuffle_documents=False),
         ],
         files,
     )
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5]))
+    main(json.loads(Path(sys.argv[1]).read_text()))
