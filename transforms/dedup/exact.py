@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
 from transforms.base import Params
+from transforms.columns import utf8
 from transforms.dedup.base import Dedup, Keys
+from transforms.dedup.shingle_tables import tables
+from transforms.kernels.canonical import GROWTH, canonical_texts
 from transforms.parts import Parts
 from transforms.registry import register
 
@@ -27,11 +32,11 @@ class TextExactDedupParams(Params):
     keep: Keep = "first"
 
 
-def rank_of(keep: Keep, texts: list[str]) -> np.ndarray:
+def rank_of(keep: Keep, texts: pa.Array) -> np.ndarray:
     """Keep order of texts, uint64 [rows]: all equal for `first`, longer texts earlier for `longest`."""
     if keep == "first":
         return np.zeros(len(texts), np.uint64)
-    return np.uint64(2**63) - np.fromiter(map(len, texts), np.uint64, len(texts))
+    return np.uint64(2**63) - pc.utf8_length(texts).to_numpy(zero_copy_only=False).astype(np.uint64)
 
 
 @register("text.exact_dedup", version=1)
@@ -45,29 +50,47 @@ class TextExactDedup(Dedup[TextExactDedupParams]):
     Params = TextExactDedupParams
 
     def keys(self, batch: pa.RecordBatch) -> Keys:
-        rows, digests = [], []
-        texts = batch.column("text").to_pylist()
         media = batch.column("media")
-        lengths = media.value_lengths().to_numpy(zero_copy_only=False)
-        ends = np.cumsum(lengths)
+        ends = np.cumsum(media.value_lengths().to_numpy(zero_copy_only=False)).tolist()
         hashes = media.flatten().field("sha256").to_pylist()
-        for row, text in enumerate(texts):
-            if self.params.ignore_case:
-                text = text.casefold()
-            canonical = " ".join(unicodedata.normalize("NFC", text).split())
-            held = hashes[ends[row] - lengths[row] : ends[row]]
+        rows, digests = [], []
+        start = 0
+        for row, canonical in enumerate(canonical_rows(batch.column("text"), ignore_case=self.params.ignore_case)):
+            held, start = hashes[start : ends[row]], ends[row]
             if canonical or held:
-                state = hashlib.blake2b(canonical.encode("utf-8", "surrogatepass"), digest_size=16)
+                state = hashlib.blake2b(canonical, digest_size=16)
                 for digest in held:
                     state.update(digest)
                 rows.append(row)
                 digests.append(state.digest())
         count = len(rows)
         key = np.frombuffer(b"".join(digests), "<u8").reshape(count, 2)
-        rank = rank_of(self.params.keep, texts)[rows]
+        rank = rank_of(self.params.keep, batch.column("text"))[rows]
         return Keys(
             np.asarray(rows, np.uint32), np.full(count, -1, np.int32), np.zeros(count, np.uint16), key.copy(), rank
         )
+
+
+def canonical(text: str, *, ignore_case: bool) -> bytes:
+    """The form in which texts are compared, in UTF-8; the readable reference."""
+    folded = text.casefold() if ignore_case else text
+    return " ".join(unicodedata.normalize("NFC", folded).split()).encode("utf-8", "surrogatepass")
+
+
+def canonical_rows(text: pa.Array, *, ignore_case: bool) -> Iterator[bytes | memoryview]:
+    """`canonical` of every row of a large_string column without nulls, by kernel where it can be."""
+    data, offsets = utf8(text)
+    out = np.empty(GROWTH * int(offsets[-1] - offsets[0]), np.uint8)
+    stops = np.empty(len(text) + 1, np.int64)
+    left = np.empty(len(text), np.bool_)
+    index, kinds, fold_index, folds, _, _, pool = tables()
+    canonical_texts(data, offsets, ignore_case, index, kinds, fold_index, folds, pool, out, stops, left)
+    whole, ends = out.data, stops.tolist()
+    for row, by_reference in enumerate(left.tolist()):
+        if by_reference:
+            yield canonical(text[row].as_py(), ignore_case=ignore_case)
+        else:
+            yield whole[ends[row] : ends[row + 1]]
 
 
 class MediaExactDedupParams(Params):

@@ -84,7 +84,7 @@ class TextMinHashDedup(Dedup[TextMinHashDedupParams]):
         row = np.repeat(rows, bands)
         band = np.tile(np.arange(bands, dtype=np.uint16), len(rows))
         key = np.stack([hi.ravel(), lo.ravel()], axis=1)
-        rank = rank_of(self.params.keep, batch.column("text").to_pylist())
+        rank = rank_of(self.params.keep, batch.column("text"))
         return Keys(row, np.full(len(row), -1, np.int32), band, key, rank[row])
 
     def shingles(self, text: str) -> np.ndarray:

@@ -106,14 +106,18 @@ def decode(data, start, stop, index, flags, sentinel, codes, properties):
 def encode(codes, first, stop, data, at):
     """Writes codes[first:stop] as UTF-8 to `data` from `at`; gives where they end."""
     for k in range(first, stop):
-        code = np.int64(codes[k])
-        if code < 0x80:
-            data[at] = code
-            at += 1
-            continue
-        more = 1 if code < 0x800 else 2 if code < 0x10000 else 3
-        data[at] = (0xC0 if more == 1 else 0xE0 if more == 2 else 0xF0) | code >> 6 * more
-        for left in range(more - 1, -1, -1):
-            data[at + more - left] = 0x80 | (code >> 6 * left & 0x3F)
-        at += more + 1
+        at = put(np.int64(codes[k]), data, at)
     return at
+
+
+@kernel
+def put(code, data, at):
+    """Writes one code point as UTF-8 to `data` at `at`; gives where it ends."""
+    if code < 0x80:
+        data[at] = code
+        return at + 1
+    more = 1 if code < 0x800 else 2 if code < 0x10000 else 3
+    data[at] = (0xC0 if more == 1 else 0xE0 if more == 2 else 0xF0) | code >> 6 * more
+    for left in range(more - 1, -1, -1):
+        data[at + more - left] = 0x80 | (code >> 6 * left & 0x3F)
+    return at + more + 1
