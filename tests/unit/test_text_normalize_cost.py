@@ -15,9 +15,10 @@ from transforms.text.normalize import NormalizeParams, normalize
         ("a" + " " * 200_000 + "x", "a" + " " * 200_000 + "x"),
         ("a" + " \n" * 200_000 + "x", "a\n\n\nx"),
         (" \n" * 200_000 + " x" + " " * 200_000, " x"),
+        ("\n" * 8_000_000 + "x" + "\n" * 8_000_000 + "y", "x\n\n\ny"),
         ("«Ç " * 100_000, ("«Ç " * 100_000).rstrip()),
     ],
-    ids=["inner", "lines", "outer", "suspects"],
+    ids=["inner", "lines", "outer", "newlines", "suspects"],
 )
 def test_long_runs(text: str, expected: str) -> None:
     start = time.process_time()

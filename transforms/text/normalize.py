@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from functools import lru_cache
+from functools import partial
 from typing import Literal
 
 import ftfy
@@ -22,7 +22,9 @@ _LINE_END = regex.compile(r"\r\n|[\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _CONTROL = regex.compile(r"[[\p{Cc}\ufeff\ufff9-\ufffb\p{Noncharacter_Code_Point}]--[\n\t]]", regex.V1)
 # A run is looked at once, from its first character: inside a long line of spaces the cost would be its square.
 _TRAILING_SPACE = regex.compile(r"(?<![^\S\n])[^\S\n]++(?=\n|\Z)")
-_LEADING_BLANK_LINES = regex.compile(r"(?:[^\S\n]*+\n)++")
+# Repeats of one character class: a repeated group would remember every line of a long run.
+_LEADING_SPACE = regex.compile(r"\s*+")
+_GAP = regex.compile(r"\n\s*+")
 
 
 class NormalizeParams(Params):
@@ -64,11 +66,17 @@ def normalize(text: str, params: NormalizeParams) -> str:
     text = SENTINEL.join(_characters(piece, params, unescape) for piece in text.split(SENTINEL))
     if params.strip_trailing_space:
         text = _TRAILING_SPACE.sub("", text)
-        leading = _LEADING_BLANK_LINES.match(text)
-        text = text[leading.end() if leading else 0 :].rstrip("\n")
+        leading = _LEADING_SPACE.match(text)
+        text = text[text.rfind("\n", 0, leading.end() if leading else 0) + 1 :].rstrip("\n")
     if params.max_blank_lines is not None:
-        text = _long_gap(params.max_blank_lines).sub("\n" * (params.max_blank_lines + 1), text)
+        text = _GAP.sub(partial(_shortened, params.max_blank_lines + 1), text)
     return text
+
+
+def _shortened(most: int, gap: regex.Match[str]) -> str:
+    """A line's end and the white space after it, with at most so many line ends."""
+    found = gap.group()
+    return "\n" * most + found[found.rfind("\n") + 1 :] if found.count("\n") > most else found
 
 
 def _characters(piece: str, params: NormalizeParams, unescape: bool) -> str:
@@ -87,8 +95,3 @@ def _characters(piece: str, params: NormalizeParams, unescape: bool) -> str:
 
 def _unescape(piece: str) -> str:
     return ftfy.fixes.unescape_html(piece)
-
-
-@lru_cache
-def _long_gap(max_blank_lines: int) -> regex.Pattern[str]:
-    return regex.compile(rf"(?:\n[^\S\n]*+){{{max_blank_lines + 1},}}\n")
