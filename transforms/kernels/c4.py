@@ -6,6 +6,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from transforms.kernels.c4_phrases import (
+    CITATION_NEEDED,
+    EDIT,
+    HAS_CURLY,
+    HAS_LOREM,
+    HAS_POLICY,
+    HAS_SCRIPT,
+    HAS_STRANGE,
+    is_at,
+    scan,
+)
 from transforms.kernels.codepoints import DECIMAL, LINE_END, MARK, MARKLESS, SPACE, TERMINAL, UNSPACED, decode, encode
 from transforms.kernels.compiled import entry_point, kernel
 
@@ -23,19 +34,6 @@ CLEAN, LOREM_PAGE, CURLY_PAGE, JAVASCRIPT_PAGE, UNDONE = range(5)
 _SENTINEL = 0xFFFC
 _NEWLINE = 0x0A
 _MAX_BYTES = 1 << 30
-#: what a scan of a line finds
-_LOREM, _SCRIPT, _CURLY, _POLICY, _STRANGE = 1, 2, 4, 8, 16
-
-_LOREM_IPSUM = np.frombuffer(b"lorem ipsum", np.uint8)
-_JAVASCRIPT = np.frombuffer(b"javascript", np.uint8)
-_TERMS_OF_USE = np.frombuffer(b"terms of use", np.uint8)
-_PRIVACY_POLICY = np.frombuffer(b"privacy policy", np.uint8)
-_COOKIE_POLICY = np.frombuffer(b"cookie policy", np.uint8)
-_USES_COOKIES = np.frombuffer(b"uses cookies", np.uint8)
-_USE_OF_COOKIES = np.frombuffer(b"use of cookies", np.uint8)
-_USE_COOKIES = np.frombuffer(b"use cookies", np.uint8)
-_EDIT = np.frombuffer(b"[edit]", np.uint8)
-_CITATION_NEEDED = np.frombuffer(b"[citation needed]", np.uint8)
 
 
 @entry_point
@@ -55,33 +53,43 @@ def clean_pages(data, offsets, index, flags, rules, min_words, max_word_chars, c
         size = offsets[row + 1] - offsets[row]
         faults[row] = UNDONE
         if size <= _MAX_BYTES:
-            if size > len(codes):
-                codes = np.empty(size + size // 4, np.uint32)
-                properties = np.empty(size + size // 4, np.int64)
+            if size >= len(codes):
+                codes = np.empty(size + size // 4 + 1, np.uint32)
+                properties = np.empty(size + size // 4 + 1, np.int64)
             n = decode(data, offsets[row], offsets[row + 1], index, flags, _SENTINEL, codes, properties)
             if n >= 0:
-                faults[row], kept = _clean_page(codes, properties, n, rules, min_words, max_word_chars, removed[row])
+                faults[row], kept, same = _clean_page(
+                    codes, properties, n, rules, min_words, max_word_chars, removed[row]
+                )
                 if faults[row] == CLEAN:
                     first, last = _stripped(codes, properties, 0, kept)
-                    used = encode(codes, first, last, cleaned, used)
+                    if same and last - first == n:
+                        cleaned[used : used + size] = data[offsets[row] : offsets[row + 1]]
+                        used += size
+                    else:
+                        used = encode(codes, first, last, cleaned, used)
         stops[row + 1] = used
 
 
 @kernel
 def _clean_page(codes, properties, n, rules, min_words, max_word_chars, removed):
-    """(fault, how many code points are left); what is left is moved to the front of `codes` and `properties`."""
+    """(fault, how many code points are left, whether these are the first ones as they were).
+
+    What is left is moved to the front of `codes` and `properties`.
+    """
     if rules & WHOLE_PAGE:
-        found = _scan(codes, 0, n, False)
-        if found & _STRANGE:
-            return UNDONE, 0
-        if found & _CURLY and rules & CURLY_BRACKET:
-            return CURLY_PAGE, 0
-        if found & _LOREM and rules & LOREM_IPSUM:
-            return LOREM_PAGE, 0
-        if found & _SCRIPT and rules & JAVASCRIPT:
-            return JAVASCRIPT_PAGE, 0
+        found = scan(codes, 0, n, False)
+        if found & HAS_STRANGE:
+            return UNDONE, 0, False
+        if found & HAS_CURLY and rules & CURLY_BRACKET:
+            return CURLY_PAGE, 0, False
+        if found & HAS_LOREM and rules & LOREM_IPSUM:
+            return LOREM_PAGE, 0, False
+        if found & HAS_SCRIPT and rules & JAVASCRIPT:
+            return JAVASCRIPT_PAGE, 0, False
     kept = 0
     any_kept = False
+    same = True
     at = 0
     while at < n:
         first = at
@@ -95,20 +103,25 @@ def _clean_page(codes, properties, n, rules, min_words, max_word_chars, removed)
             first, stop = _stripped(codes, properties, first, stop)
         fault, page_fault, stop, has_media = _judge(codes, properties, first, stop, rules, min_words, max_word_chars)
         if page_fault:
-            return page_fault, 0
+            return page_fault, 0, False
         if fault and not has_media:
             removed[fault] += 1
             continue
         if any_kept:
+            same = same and codes[kept] == _NEWLINE
             codes[kept] = _NEWLINE
             properties[kept] = SPACE | LINE_END
             kept += 1
         any_kept = True
+        if kept == first:
+            kept = stop
+            continue
+        same = False
         for k in range(first, stop):
             codes[kept] = codes[k]
             properties[kept] = properties[k]
             kept += 1
-    return CLEAN, kept
+    return CLEAN, kept, same
 
 
 @kernel
@@ -149,16 +162,16 @@ def _judge(codes, properties, first, stop, rules, min_words, max_word_chars):
         fault = FEW_WORDS
     if fault and not has_media:
         return fault, CLEAN, stop, False
-    found = _scan(codes, first, stop, True)
-    if found & _STRANGE:
+    found = scan(codes, first, stop, True)
+    if found & HAS_STRANGE:
         return KEPT, UNDONE, stop, has_media
-    if found & _LOREM and rules & LOREM_IPSUM:
+    if found & HAS_LOREM and rules & LOREM_IPSUM:
         return KEPT, LOREM_PAGE, stop, has_media
-    if found & _SCRIPT and rules & JAVASCRIPT:
+    if found & HAS_SCRIPT and rules & JAVASCRIPT:
         return JAVASCRIPT_LINE, CLEAN, stop, has_media
-    if found & _CURLY and rules & CURLY_BRACKET:
+    if found & HAS_CURLY and rules & CURLY_BRACKET:
         return KEPT, CURLY_PAGE, stop, has_media
-    if found & _POLICY and rules & POLICY:
+    if found & HAS_POLICY and rules & POLICY:
         return POLICY_LINE, CLEAN, stop, has_media
     return fault, CLEAN, stop, has_media
 
@@ -207,11 +220,11 @@ def _without_citations(codes, properties, first, stop):
             if end < stop and codes[end] == 0x5D:
                 at = end + 1
                 continue
-            if _is_at(codes, at, stop, _EDIT):
-                at += len(_EDIT)
+            if is_at(codes, at, stop, EDIT):
+                at += len(EDIT)
                 continue
-            if _is_at(codes, at, stop, _CITATION_NEEDED):
-                at += len(_CITATION_NEEDED)
+            if is_at(codes, at, stop, CITATION_NEEDED):
+                at += len(CITATION_NEEDED)
                 continue
         codes[to] = codes[at]
         properties[to] = properties[at]
@@ -235,69 +248,3 @@ def _is_punctuated(codes, properties, first, stop, rules):
     if last == 0x2E or last == 0x3F or last == 0x21 or last == 0x22 or (last == 0x27 and rules & QUOTE_ENDS):
         return True
     return rules & ANY_SCRIPT != 0 and properties[stop - 1] & (TERMINAL | MARKLESS) != 0
-
-
-@kernel
-def _scan(codes, first, stop, visible):
-    """The faults of codes[first:stop], whatever rules are on. `visible`: media sentinels are spaces. _STRANGE: it holds
-    one of the two characters that lower to ASCII letters (K, İ)."""
-    found = 0
-    for k in range(first, stop):
-        code = codes[k]
-        if code > 0x7B:
-            if code == 0x212A or code == 0x0130:
-                found |= _STRANGE
-            continue
-        if code == 0x7B:
-            found |= _CURLY
-            continue
-        letter = code | 0x20
-        if letter == 0x6A:
-            if _is_phrase(codes, k, stop, _JAVASCRIPT, visible):
-                found |= _SCRIPT
-        elif letter == 0x6C:
-            if _is_phrase(codes, k, stop, _LOREM_IPSUM, visible):
-                found |= _LOREM
-        elif letter == 0x74:
-            if _is_phrase(codes, k, stop, _TERMS_OF_USE, visible):
-                found |= _POLICY
-        elif letter == 0x70:
-            if _is_phrase(codes, k, stop, _PRIVACY_POLICY, visible):
-                found |= _POLICY
-        elif letter == 0x63:
-            if _is_phrase(codes, k, stop, _COOKIE_POLICY, visible):
-                found |= _POLICY
-        elif letter == 0x75 and (
-            _is_phrase(codes, k, stop, _USES_COOKIES, visible)
-            or _is_phrase(codes, k, stop, _USE_OF_COOKIES, visible)
-            or _is_phrase(codes, k, stop, _USE_COOKIES, visible)
-        ):
-            found |= _POLICY
-    return found
-
-
-@kernel
-def _is_at(codes, at, stop, phrase):
-    """Whether codes[at:stop] begins with an ASCII phrase."""
-    if at + len(phrase) > stop:
-        return False
-    for k in range(len(phrase)):
-        if codes[at + k] != phrase[k]:
-            return False
-    return True
-
-
-@kernel
-def _is_phrase(codes, at, stop, phrase, visible):
-    """As `_is_at`, in any case."""
-    if at + len(phrase) > stop:
-        return False
-    for k in range(len(phrase)):
-        code = np.int64(codes[at + k])
-        if visible and code == _SENTINEL:
-            code = 0x20
-        elif 0x41 <= code <= 0x5A:
-            code += 0x20
-        if code != phrase[k]:
-            return False
-    return True
