@@ -39,6 +39,7 @@ MODEL = ["safetensors>=0.5,<1", "torch>=2.6,<3"]
 DEV = [
     "build>=1.2",
     "datasketch>=1.6,<3",
+    "fasttext-predict>=0.9.2.4,<1",
     "hypothesis>=6.120,<7",
     "import-linter>=2.1,<3",
     "mypy>=1.14,<3",

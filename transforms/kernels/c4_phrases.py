@@ -28,8 +28,8 @@ CITATION_NEEDED = np.frombuffer(b"[citation needed]", np.uint8)
 
 @kernel
 def scan(codes, first, stop, visible):
-    """What codes[first:stop] hold, whatever rules are on. `visible`: media sentinels are spaces. HAS_STRANGE: one of the
-    two characters that lower to ASCII letters (K, İ)."""
+    """What codes[first:stop] hold, whatever rules are on. `visible`: media sentinels are spaces. HAS_STRANGE: one of
+    the two characters that lower to ASCII letters (K, İ)."""
     found = 0
     for k in range(first, stop):
         code = np.int64(codes[k])
