@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from transforms.kernels import compiled
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -50,3 +54,9 @@ def test_kernels_are_cached_once_they_ran(monkeypatch: pytest.MonkeyPatch) -> No
     assert plus_one(1) == 2
     assert compiled.kernels_cached()
     assert plus_one._cache._cache_file._load_index()
+
+
+def test_what_a_run_makes_ready_is_all_that_is_asked_about() -> None:
+    code = "import pipeline.ready; from transforms.kernels.compiled import kernels_cached; print(kernels_cached())"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 
-from transforms.kernels.compiled import entry_point, kernel
+from transforms.kernels.compiled import kernel
 
 #: beads: how many source and target sentences go together, and the chance of that (Gale and Church 1993, table 5)
 NUM_SOURCE = (1, 1, 0, 2, 1, 2)
@@ -42,7 +42,7 @@ def _centre(row, source_sums, target_sums, at):
     return at
 
 
-@entry_point
+@kernel
 def align(source, target, variance, beads, costs):
     """The cheapest beads over lengths float64 [n] and [m], none of them 0; both sides have a sentence.
 

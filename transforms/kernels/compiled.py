@@ -12,7 +12,7 @@ from typing import Any
 from numba import njit
 
 _IMPORT = re.compile(rb"^from transforms\.kernels\.(\w+) import", re.MULTILINE)
-#: kernels that are called from Python (the others are compiled into them)
+#: kernels that every run with text steps compiles
 _ENTRY_POINTS: list[Any] = []
 
 
@@ -28,7 +28,8 @@ def kernel(function: Callable[..., Any]) -> Any:
 
 
 def entry_point(function: Callable[..., Any]) -> Any:
-    """`kernel`, for those called from Python: what `kernels_cached` asks about."""
+    """`kernel`, for those that a run with text steps has compiled when it is ready (pipeline.ready); `kernels_cached`
+    asks about them. Kernels of steps that need to be told something first are compiled when such a step runs."""
     compiled = kernel(function)
     _ENTRY_POINTS.append(compiled)
     return compiled

@@ -10,12 +10,12 @@ from __future__ import annotations
 import numpy as np
 
 from transforms.kernels.codepoints import SOUTHEAST_ASIAN, UNSPACED, decode
-from transforms.kernels.compiled import entry_point, kernel
+from transforms.kernels.compiled import kernel
 from transforms.kernels.hashing import SEED, as_key, hash_codes, slot_of, step, table_size
 from transforms.kernels.words import unicode_words
 
 
-@entry_point
+@kernel
 def word_hashes(data, offsets, index, flags, max_words, prefix, hashes, bounds):
     """Hashes of the first `max_words` words of each row, up to `prefix` code points of each.
 
@@ -62,7 +62,7 @@ def _stop(properties, starts, ends, m, word, prefix):
     return ends[last]
 
 
-@entry_point
+@kernel
 def collect(sources, source_bounds, targets, target_bounds, num_targets, max_entries, keys):
     """Files every (source word, target word) that occurs in a pair, and the null word 0 with every target word.
 
@@ -86,7 +86,7 @@ def collect(sources, source_bounds, targets, target_bounds, num_targets, max_ent
     return len(source_bounds) - 1, entries
 
 
-@entry_point
+@kernel
 def expectation(sources, source_bounds, targets, target_bounds, num_sources, num_targets, keys, values, counts):
     """One iteration: `values` float64 [slots] becomes the new t(target | source), `counts` is room for as many."""
     size = len(keys)
@@ -121,14 +121,14 @@ def pair_key(given, word):
     return as_key(step(step(SEED, given), word))
 
 
-@entry_point
+@kernel
 def pair_keys(given, words, keys):
     """`pair_key` of whole arrays, uint64."""
     for at in range(len(given)):
         keys[at] = pair_key(given[at], words[at])
 
 
-@entry_point
+@kernel
 def fill(known, values):
     """A table of distinct keys, uint64, none of them 0, and their values, float32: (keys, values)."""
     size = table_size(len(known))
@@ -141,7 +141,7 @@ def fill(known, values):
     return keys, beside
 
 
-@entry_point
+@kernel
 def score_direction(
     given, given_bounds, words, word_bounds, keys, values, unigram_keys, unigram_values, weight, same, sums, numbers
 ):

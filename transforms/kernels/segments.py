@@ -189,7 +189,7 @@ def first_of_equal(hi, lo, group):
     return firsts[:count]
 
 
-@entry_point
+@kernel
 def count_rows(group, row, counts):
     """Adds to `counts`, int64 [groups], in how many different rows each group is; `row`, of each member, ascends."""
     last = np.full(len(counts), -1, np.int64)
