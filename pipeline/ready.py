@@ -6,8 +6,11 @@ never done; workers that are forked afterwards have them. Who comes without make
 
 from __future__ import annotations
 
+import pyarrow as pa
+
 from schemas.errors import SluiceError
 from schemas.sample import sample_batch
+from transforms.base import append_columns
 from transforms.dedup.base import Dedup
 from transforms.dedup.spans import SpanDedup
 from transforms.registry import build, catalog
@@ -15,7 +18,9 @@ from transforms.signals import compute_signals
 
 
 def _make_ready() -> None:
-    batch = sample_batch([{"id": "ready", "source": "ready#0", "text": "A page of text."}])
+    # a line that is cut as a repeat, and a language, as steps after text.language find it
+    batch = sample_batch([{"id": "ready", "source": "ready#0", "text": "A page of text.\nA page of text."}])
+    batch = append_columns(batch, [(pa.field("text.lang", pa.string()), ["en"])])
     for name in catalog():
         if not name.startswith("text."):
             continue
