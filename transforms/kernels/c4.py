@@ -237,7 +237,7 @@ def _without_citations(codes, properties, first, stop):
 
 @kernel
 def _is_punctuated(codes, properties, first, stop, rules):
-    while first < stop and properties[stop - 1] & SPACE:
+    while first < stop and properties[stop - 1] & SPACE and not rules & WORDS_BEFORE_CITATIONS:
         stop -= 1
     if first == stop:
         return False

@@ -24,7 +24,8 @@ class LineRules:
     `marks`: what a line may end in; `any_script`: or as any script ends a sentence. `ellipses`: endings that do not
     count although they end in a mark. `by_letter`: letters of unspaced scripts count as words. `whole_page`: page
     faults are looked for before any line is removed, and "javascript" is one, as in Dolma. `blank_lines`: keeps blank
-    lines and the white space around lines, as DCLM does.
+    lines and the white space around lines, as DCLM does. `words_before_citations`: words are counted with citation
+    marks, and a line that ends in the space before one is not punctuated, as in datatrove.
     """
 
     min_words: int | None
@@ -102,7 +103,8 @@ def _judge_line(raw: str, rules: LineRules) -> tuple[str, str | None, str | None
     if rules.blank_lines and not line:
         return line, None, None
     fault = None
-    if rules.terminal_punct and not _is_punctuated(visible.rstrip(), rules):
+    end = visible if rules.words_before_citations else visible.rstrip()
+    if rules.terminal_punct and not _is_punctuated(end, rules):
         fault = "no_terminal_punct"
     if rules.min_words is not None and fault is None:
         counted = words if rules.words_before_citations else split(visible)
