@@ -55,7 +55,8 @@ class C4QualityParams(PresetParams):
     max_word_chars: int | None = Field(default=1000, ge=1)
     filter_no_terminal_punct: bool = True
     #: false: the terminal marks of all scripts (。！？؟। and others) end a line too, and Thai and Lao lines need none;
-    #: without that C4's rules remove every line of many languages. English is judged alike. true: the published marks
+    #: without that C4's rules remove every line of many languages. English is judged alike. true, as for datatrove: the
+    #: published marks
     strict_marks: bool = False
     #: [1], [edit] and [citation needed], from the lines that stay
     remove_citations: bool = True
