@@ -3,10 +3,9 @@
 Both judge the same documents, of any language, with datatrove's defaults, each filter alone. DATA names a folder of
 *.jsonl.gz files with a column `text`; without it the documents are generated English ones.
 
-Differences are expected in one place. Chinese, Japanese, Thai and others are written without spaces, and datatrove
-takes a sentence of them for one English word; we count their letters (transforms.text.words), so documents that hold
-such letters are reported apart. Those of the others are differences without an excuse. Both are counted by the pair of
-reasons, with some document numbers, so that a person can look.
+Chinese, Japanese, Thai and others are written without spaces, and datatrove takes a sentence of them for one English
+word; our preset datatrove does too, and no other. Documents that hold such letters are reported apart as well.
+Differences are counted by the pair of reasons, with some document numbers, so that a person can look.
 """
 
 from __future__ import annotations
@@ -47,13 +46,7 @@ from transforms.text.words import split_unspaced
 PEER_SCRIPT = Path(__file__).parent / "peers" / "datatrove_verdicts.py"
 #: documents that are generated without DATA
 GENERATED = {"small": 2_000, "full": 20_000}
-#: strict_marks: by default lines of other scripts may end in their own marks
-PARAMS = {
-    "text.gopher_quality": {"preset": "datatrove"},
-    "text.gopher_repetition": {"preset": "datatrove"},
-    "text.c4_quality": {"preset": "datatrove", "strict_marks": True},
-    "text.fineweb_quality": {"preset": "datatrove"},
-}
+RULES = ("text.gopher_quality", "text.gopher_repetition", "text.c4_quality", "text.fineweb_quality")
 #: datatrove's reason -> ours
 REASONS = {
     "gopher_short_doc": "too_few_words",
@@ -96,7 +89,7 @@ def texts(folder: Path) -> Iterator[str]:
 def our_verdicts(folder: Path) -> Iterator[dict[str, str | None]]:
     """One mapping a document: rule -> reason or null, and the digest of the text that C4's rules leave."""
     load_all()
-    steps = {name: build(name, params) for name, params in PARAMS.items()}
+    steps = {name: build(name, {"preset": "datatrove"}) for name in RULES}
     documents = enumerate(texts(folder))
     while batch := [{"id": str(at), "source": "", "text": text} for at, text in _take(documents, BATCH_ROWS)]:
         verdicts: dict[str, dict[str, str | None]] = {row["id"]: {} for row in batch}
@@ -136,7 +129,7 @@ def compare(
     }
     return {
         name: {group: _agreement(name, ours, theirs, rows) for group, rows in groups.items() if len(rows)}
-        for name in PARAMS
+        for name in RULES
     }
 
 
@@ -160,7 +153,7 @@ def _agreement(
 
 
 def has_unspaced(text: str) -> bool:
-    """Whether a text holds letters that our words differ about."""
+    """Whether a text holds letters of scripts without spaces."""
     return split_unspaced([text]) != [text]
 
 

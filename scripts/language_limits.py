@@ -40,7 +40,7 @@ RELATIVES = {
 COLUMNS = {
     "word_chars": "signal.gopher.word_length.paper",
     "words": "signal.gopher.word_count.paper",
-    "newlines": "signal.fineweb.newline_ratio.datatrove",
+    "newlines": "signal.fineweb.newline_ratio.paper",
 }
 
 

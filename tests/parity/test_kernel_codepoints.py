@@ -37,6 +37,8 @@ PATTERNS = {
     bits.SOUTHEAST_ASIAN: words._SOUTHEAST_ASIAN.pattern,
     bits.DATATROVE_PUNCTUATION: signals_gopher._DATATROVE_PUNCTUATION,
     bits.TERMINAL: sentences._TERMINAL.pattern,
+    bits.SPACY_TERMINAL: sentences.SPACY_TERMINAL,
+    bits.DATATROVE_TERMINAL: sentences.DATATROVE_TERMINAL,
     bits.MARKLESS: sentences._MARKLESS.pattern,
     bits.CLOSER: sentences._CLOSERS.removesuffix("*+"),
     bits.ANY_PUNCTUATION: r"\p{P}",

@@ -10,15 +10,16 @@ from transforms.kernels.english import english_words
 from transforms.text.codepoint_tables import properties
 from transforms.text.english import exceptions, split_english
 from transforms.text.english_exceptions import exception_arrays
+from transforms.text.words import split_unspaced
 
 
-def tokens(text: str) -> list[str]:
+def tokens(text: str, by_letter: bool = False) -> list[str]:
     """The kernel's."""
     index, flags = properties()
     codes = np.frombuffer(text.encode("utf-32-le"), np.uint32)
     starts, ends, cuts = (np.empty(len(codes) + 1, np.int32) for _ in range(3))
     of_codes = flags.reshape(-1, 256)[index[codes >> 8], codes & 255]
-    count = english_words(codes, of_codes, len(codes), exception_arrays(), cuts, starts, ends)
+    count = english_words(codes, of_codes, len(codes), exception_arrays(), by_letter, cuts, starts, ends)
     return [text[start:end] for start, end in zip(starts[:count].tolist(), ends[:count].tolist(), strict=True)]
 
 
@@ -48,6 +49,7 @@ chunks = st.lists(st.sampled_from(PIECES), max_size=9).map("".join)
 @example("(" * 500 + "..." + ")" * 500)
 def test_chunks(text: str) -> None:
     assert tokens(text) == split_english(text)
+    assert tokens(text, by_letter=True) == split_unspaced(split_english(text))
 
 
 EDGES = """

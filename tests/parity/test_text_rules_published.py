@@ -64,7 +64,7 @@ PUBLISHED: dict[str, dict[str, dict[str, Any]]] = {
             "filter_no_terminal_punct": True,
         },
         "dclm": {"min_words_per_line": 5, "min_sentences": 3, "max_word_chars": 1000},
-        "datatrove": {"min_words_per_line": 3, "min_sentences": 5, "max_word_chars": 1000},
+        "datatrove": {"min_words_per_line": 3, "min_sentences": 5, "max_word_chars": 1000, "strict_marks": True},
         "dolma": {"min_words_per_line": 3, "min_sentences": None, "max_word_chars": None},
     },
     "text.fineweb_quality": {

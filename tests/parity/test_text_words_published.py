@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from transforms.text.english import split_english
+from transforms.signals import Document
+from transforms.text.english import english_words_by_letter, split_english
 from transforms.text.words import split_unicode, split_whitespace
 
 SPACY = {
@@ -23,6 +24,7 @@ SPACY = {
     "Սա մի գիրք է. նոր-օր,այդ. ԱԲ. ეს წიგნია. ახალი-დღე.": "Սա|մի|գիրք|է.|նոր-օր,այդ.|ԱԲ.|ეს|წიგნია.|ახალი-დღე.",
     "זה ספר. ספר-חדש,כן هذا كتاب. نعم،لا": "זה|ספר|.|ספר|-|חדש|,|כן|هذا|كتاب|.|نعم،لا",
     "id whos lets gonna y'all whore": "i|d|who|s|lets|gon|na|y'|all|whore",
+    "我爱Python。「是的」吗？天气很好。河面没有风。": "我爱Python。「是的」吗？天气很好。河面没有风|。",
 }  # fmt: skip
 
 
@@ -47,4 +49,4 @@ def test_uax29(text: str) -> None:
 
 def test_unspaced_scripts_split_by_letter() -> None:
     assert split_whitespace("我爱 Python 和カメラ ดี") == ["我", "爱", "Python", "和", "カ", "メ", "ラ", "ดี"]
-    assert split_english("我爱Python。") == ["我", "爱", "Python", "。"]
+    assert english_words_by_letter(Document("我爱Python。")) == ["我", "爱", "Python", "。"]

@@ -110,6 +110,10 @@ def test_sentences() -> None:
     assert count_sentences_spacy('One. Two? Three!! "Four." five') == 5
     assert count_sentences_spacy("no mark at all") == 1
     assert count_sentences_spacy("") == 0
+    assert count_sentences_spacy("天气很好。河面没有风。我们坐船。") == 1
+    assert count_sentences_spacy("天气 很好。 「是」 吗？") == 2
+    assert count_sentences_spacy("วันนี้เรา ไปตลาด. มา! ดี") == 2
+    assert count_sentences_spacy("한국어는 좋다. 그래。") == 2
 
 
 def test_letters_per_word() -> None:

@@ -23,7 +23,7 @@ from transforms.kernels.compiled import entry_point, kernel
 #: the rules that are on, as bits
 TERMINAL_PUNCT, QUOTE_ENDS, ANY_SCRIPT, DOTS_ARE_ELLIPSES, SIGNS_ARE_ELLIPSES = 1, 2, 4, 8, 16
 CITATIONS, JAVASCRIPT, POLICY, LOREM_IPSUM, CURLY_BRACKET = 32, 64, 128, 256, 512
-WORDS_BEFORE_CITATIONS, WHOLE_PAGE, BLANK_LINES = 1024, 2048, 4096
+WORDS_BEFORE_CITATIONS, WHOLE_PAGE, BLANK_LINES, BY_LETTER = 1024, 2048, 4096, 8192
 
 #: why a line goes
 KEPT, LONG_WORD, UNPUNCTUATED, FEW_WORDS, JAVASCRIPT_LINE, POLICY_LINE = range(6)
@@ -143,7 +143,8 @@ def _judge(codes, properties, first, stop, rules, min_words, max_word_chars):
             properties[k] |= SPACE
         elif codes[k] == 0x5B:
             has_bracket = True
-    words, longest = _words(properties, first, stop)
+    apart = UNSPACED if rules & BY_LETTER else 0
+    words, longest = _words(properties, first, stop, apart)
     if max_word_chars and longest > max_word_chars:
         return LONG_WORD, CLEAN, stop, has_media
     if rules & CITATIONS and has_bracket:
@@ -151,7 +152,7 @@ def _judge(codes, properties, first, stop, rules, min_words, max_word_chars):
             return KEPT, UNDONE, stop, True
         shorter = _without_citations(codes, properties, first, stop)
         if shorter < stop and not rules & WORDS_BEFORE_CITATIONS:
-            words, longest = _words(properties, first, shorter)
+            words, longest = _words(properties, first, shorter, apart)
         stop = shorter
     if rules & BLANK_LINES and first == stop:
         return KEPT, CLEAN, stop, has_media
@@ -187,8 +188,9 @@ def _stripped(codes, properties, first, stop):
 
 
 @kernel
-def _words(properties, first, stop):
-    """(how many words split_whitespace gives, code points of the longest)."""
+def _words(properties, first, stop, apart):
+    """(how many words there are between white space, code points of the longest); `apart`: properties of letters that,
+    with their marks, are words of their own."""
     count = longest = 0
     at = first
     while at < stop:
@@ -196,12 +198,12 @@ def _words(properties, first, stop):
             at += 1
             continue
         begin = at
-        if properties[at] & UNSPACED:
+        if properties[at] & apart:
             at += 1
             while at < stop and properties[at] & MARK:
                 at += 1
         else:
-            while at < stop and not properties[at] & (SPACE | UNSPACED):
+            while at < stop and not properties[at] & (SPACE | apart):
                 at += 1
         count += 1
         longest = max(longest, at - begin)
@@ -235,7 +237,7 @@ def _without_citations(codes, properties, first, stop):
 
 @kernel
 def _is_punctuated(codes, properties, first, stop, rules):
-    while first < stop and properties[stop - 1] & SPACE:
+    while first < stop and properties[stop - 1] & SPACE and not rules & WORDS_BEFORE_CITATIONS:
         stop -= 1
     if first == stop:
         return False

@@ -26,7 +26,7 @@ MARK = 1 << 10  # \p{M}
 NO_LENGTH = 1 << 11  # transforms.text.words.has_no_length
 IDEOGRAPHIC = 1 << 12
 SOUTHEAST_ASIAN = 1 << 13
-ENDS_LINE = 1 << 14  # a terminal mark by FineWeb's rule
+ENDS_LINE = 1 << 14  # by FineWeb's rule, as the preset paper has it
 DATATROVE_PUNCTUATION = 1 << 15
 PLAIN = 1 << 16  # \p{L} or \p{M}: no rule of the English tokenizer cuts beside one
 LOWER = 1 << 17  # letters after which the English tokenizer cuts a full stop off
@@ -50,6 +50,9 @@ PUNCTUATION = 1 << 29  # quotes and other marks
 SUFFIX = 1 << 30  # suffixes of one code point, wherever they stand
 PREFIX = 1 << 31  # likewise
 ALPHABET = 1 << 35  # what it takes for letters
+
+SPACY_TERMINAL = 1 << 36  # marks that end a sentence for spaCy
+DATATROVE_TERMINAL = 1 << 37  # marks that end a line for datatrove
 
 _SENTINEL = 0xFFFC
 

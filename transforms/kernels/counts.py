@@ -78,8 +78,8 @@ def is_spaced_dots(codes, at, stop):
 def count_words(codes, properties, starts, ends, count, english, hashes, histogram, out, at):
     """Fills the block of the words but for COUNT and LISTED, and their `hashes` (kernels.hashing.hash_codes).
 
-    `english`: a word counts unless it is all punctuation, and only such have a length; else one counts that begins
-    with a letter or digit, and any may have a length.
+    `english`: a word counts unless it is all punctuation, and those that count have a length; else one counts that
+    begins with a letter or digit, and any may have a length.
     """
     counted = with_length = length_sum = alphabetic = present = stops = stops_lower = symbols = 0
     histogram[:] = 0
@@ -95,7 +95,7 @@ def count_words(codes, properties, starts, ends, count, english, hashes, histogr
         counted += counts
         alphabetic += some & ALPHA != 0
         symbols += some & SYMBOL != 0
-        if (counts or not english) and not properties[first] & NO_LENGTH:
+        if counts if english else not properties[first] & NO_LENGTH:
             with_length += 1
             length_sum += stop - first
             histogram[min(stop - first, _SHORT + 1)] += 1

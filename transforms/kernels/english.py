@@ -30,8 +30,9 @@ LIKELY_BITS = 1 << 16
 
 
 @kernel
-def english_words(codes, properties, n, exceptions, cuts, starts, ends):
-    """`split_english`; cuts: int32 with room for one more than there are code points."""
+def english_words(codes, properties, n, exceptions, by_letter, cuts, starts, ends):
+    """`split_english`, with `by_letter` unspaced scripts by letter; cuts: int32 with room for one more than there are
+    code points."""
     keys, _, likely = exceptions
     count = 0
     at = 0
@@ -66,10 +67,14 @@ def english_words(codes, properties, n, exceptions, cuts, starts, ends):
         if not plain:
             tokens = _cut(codes, properties, at, stop, exceptions, cuts)
             for k in range(tokens):
-                count = add_pieces(properties, at, cuts[k], starts, ends, count)
+                if by_letter:
+                    count = add_pieces(properties, at, cuts[k], starts, ends, count)
+                else:
+                    starts[count], ends[count] = at, cuts[k]
+                    count += 1
                 at = np.int64(cuts[k])
         else:
-            if some & UNSPACED:
+            if by_letter and some & UNSPACED:
                 count = add_pieces(properties, at, end, starts, ends, count)
             else:
                 starts[count], ends[count] = at, end

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from transforms.kernels.codepoints import ENDS_LINE, LINE_END, SPACE
+from transforms.kernels.codepoints import DATATROVE_TERMINAL, ENDS_LINE, LINE_END, SPACE
 from transforms.kernels.compiled import kernel
 from transforms.kernels.counts import is_spaced_dots
 from transforms.kernels.hashing import FACTOR, SEED, as_key, slot_of, step, table_size
@@ -20,11 +20,11 @@ SEGMENTS, REPEATED, REPEATED_CHARS, LATER, LATER_CHARS, SEGMENT_CHARS = range(6)
 SEGMENT_BLOCK = 6
 
 #: the block of lines: how many; those that begin with -, *, ●, ‣ and •; those that end in "..." or "…", in "…",
-#: and in ". . ."; those FineWeb takes for punctuated, and for short, and those short in the row's language
-LINES, DASHES, STARS, DISCS, TRIANGLES, DOTTED, END_DOTS, END_ELLIPSIS, END_SPACED, PUNCTUATED, SHORT, SHORT_IN = range(
-    12
-)
-LINE_BLOCK = 12
+#: and in ". . ."; those FineWeb takes for short, and those short in the row's language; those it takes for punctuated,
+#: as paper and as datatrove
+LINES, DASHES, STARS, DISCS, TRIANGLES, DOTTED, END_DOTS, END_ELLIPSIS, END_SPACED, SHORT, SHORT_IN = range(11)
+PUNCTUATED, PUNCTUATED_DATATROVE = 11, 12
+LINE_BLOCK = 13
 SHORT_LINE_CHARS = 30
 
 _32 = np.uint64(32)
@@ -130,6 +130,7 @@ def count_lines(codes, properties, starts, ends, count, strip, short, out, at):
         first, stop = starts[k], ends[k]
         if first < stop:
             out[at + PUNCTUATED] += properties[stop - 1] & ENDS_LINE != 0
+            out[at + PUNCTUATED_DATATROVE] += properties[stop - 1] & DATATROVE_TERMINAL != 0
         out[at + SHORT] += stop - first <= SHORT_LINE_CHARS
         out[at + SHORT_IN] += stop - first <= short
         if strip:

@@ -21,6 +21,10 @@ NUM_SIZES = 9
 #: numerators of the shares, then their denominators
 NGRAM_BLOCK = 2 * NUM_SIZES
 
+#: bits a code point of a hash of the last _WINDOW ones, and how many these are
+_SHIFT = 5
+_WINDOW = (63 + _SHIFT) // _SHIFT
+
 
 @kernel
 def repeated_ngrams(hashes, starts, ends, m, letters, reading, text_chars, grams, active, slots, keys, counts, out, at):
@@ -63,30 +67,26 @@ def repeated_ngrams(hashes, starts, ends, m, letters, reading, text_chars, grams
 
 
 @kernel
-def leaping_duplicates(
-    codes, starts, ends, m, letters, text_chars, places, grams, active, slots, keys, counts, out, at
-):
+def leaping_duplicates(codes, starts, ends, m, text_chars, places, grams, active, slots, keys, counts, out, at):
     """DATATROVE's shares of duplicate n-grams: found left to right without overlaps, compared as joined strings.
 
     Only n-grams whose first code points recur are looked at: with all words joined, two equal n-grams begin with the
-    same `window`, however they are cut into words. places: int32 with room for m + 1.
+    same window, however they are cut into words. places: int32 with room for m + 1.
     """
-    shift = 8 if letters == 2 else 5  # no n-gram of five words of two letters has less than the window
-    window = (63 + shift) // shift
-    _count_windows(codes, starts, ends, m, shift, window, places, slots, keys, counts)
+    _count_windows(codes, starts, ends, m, places, slots, keys, counts)
     for word in range(m):
         active[word] = word
         grams[word] = SEED
     num_active = m
     done = 0
     for which in range(TOP_SIZES, NUM_SIZES):
-        size = (which + FIRST_SIZE) * letters
+        size = which + FIRST_SIZE
         kept = 0
         for j in range(num_active):
             first = np.int64(active[j])
             if first + size > m:
                 break
-            if places[first + size] - places[first] >= window and counts[slots[first]] == 1:
+            if places[first + size] - places[first] >= _WINDOW and counts[slots[first]] == 1:
                 continue
             gram = grams[j]
             for word in range(first + done, first + size):
@@ -116,11 +116,11 @@ def leaping_duplicates(
 
 
 @kernel
-def _count_windows(codes, starts, ends, m, shift, window, places, slots, keys, counts):
-    """How often the `window` code points from each word on occur, as counts[slots[word]]; places[word]: where it is
+def _count_windows(codes, starts, ends, m, places, slots, keys, counts):
+    """How often the _WINDOW code points from each word on occur, as counts[slots[word]]; places[word]: where it is
     in the joined words. Different ones may count as one. Words with fewer left than that are not counted.
 
-    By `shift` bits a code point, what one adds to the state is shifted out of it when so many have come after it.
+    By _SHIFT bits a code point, what one adds to the state is shifted out of it when so many have come after it.
     """
     joined = 0
     for word in range(m):
@@ -129,10 +129,10 @@ def _count_windows(codes, starts, ends, m, shift, window, places, slots, keys, c
     places[m] = joined
     table = table_size(m)
     keys[:table] = 0
-    by = np.uint64(shift)
+    by = np.uint64(_SHIFT)
     state = np.uint64(0)
     counted = reached = 0
-    due = window
+    due = _WINDOW
     for word in range(m):
         for k in range(starts[word], ends[word]):
             state = (state << by) + np.uint64(codes[k]) * FACTOR
@@ -146,7 +146,7 @@ def _count_windows(codes, starts, ends, m, shift, window, places, slots, keys, c
                 counts[slot] += 1
                 slots[counted] = slot
                 counted += 1
-                due = places[counted] + window
+                due = places[counted] + _WINDOW
 
 
 @kernel

@@ -14,6 +14,7 @@ from transforms.kernels.codepoints import (
     MARKLESS,
     PLAIN,
     SPACE,
+    SPACY_TERMINAL,
     TERMINAL,
     WORD,
     decode,
@@ -69,8 +70,8 @@ def count_sentences(data, offsets, index, flags, exceptions, english, enough, co
             if n < 0:
                 count = UNDONE
                 break
-            if english and not _has(properties, n, MARKLESS):
-                m = english_words(codes, properties, n, exceptions, cuts, starts, ends)
+            if english:
+                m = english_words(codes, properties, n, exceptions, False, cuts, starts, ends)
                 count += _by_tokens(properties, starts, ends, m)
             else:
                 found = _by_marks(codes, properties, n)
@@ -82,20 +83,12 @@ def count_sentences(data, offsets, index, flags, exceptions, english, enough, co
 
 
 @kernel
-def _has(properties, n, bit):
-    for k in range(n):
-        if properties[k] & bit:
-            return True
-    return False
-
-
-@kernel
 def _by_tokens(properties, starts, ends, m):
     """`count_sentences_spacy` of a line's tokens."""
     count = 0
     seen_end = False
     for token in range(m):
-        is_end = ends[token] - starts[token] == 1 and properties[starts[token]] & TERMINAL != 0
+        is_end = ends[token] - starts[token] == 1 and properties[starts[token]] & SPACY_TERMINAL != 0
         if seen_end and not is_end and not _all(properties, starts[token], ends[token], ANY_PUNCTUATION):
             count += 1
             seen_end = False

@@ -36,8 +36,8 @@ UNICODE_NGRAMS, WHITESPACE_NGRAMS, ENGLISH_NGRAMS = 8, 16, 32
 DCLM_LINES, DOLMA_LINES, DATATROVE_LINES, FINEWEB_LINES = 64, 128, 256, 512
 #: repeated lines and paragraphs
 DCLM_SEGMENTS, DOLMA_SEGMENTS, DATATROVE_SEGMENTS = 1024, 2048, 4096
-#: how many English words there are, and no more
-ENGLISH_COUNT = 8192
+#: how many English words there are, and no more; and how many with unspaced scripts by letter
+ENGLISH_COUNT, BY_LETTER_COUNT = 8192, 32768
 #: stop words of the row's language among the words that are asked for
 LISTED_WORDS = 16384
 
@@ -49,7 +49,9 @@ LINES = NGRAMS + 3 * NGRAM_BLOCK
 #: of the readings DCLM, DOLMA, DATATROVE, and of FineWeb
 LINE_SEGMENTS = LINES + 4 * LINE_BLOCK
 PARAGRAPH_SEGMENTS = LINE_SEGMENTS + 4 * SEGMENT_BLOCK
-NUM_FIELDS = PARAGRAPH_SEGMENTS + 3 * SEGMENT_BLOCK
+#: of English words with unspaced scripts by letter
+BY_LETTER = PARAGRAPH_SEGMENTS + 3 * SEGMENT_BLOCK
+NUM_FIELDS = BY_LETTER + 1
 FINEWEB = 3
 
 _MAX_BYTES = 1 << 30
@@ -94,6 +96,8 @@ def measure(data, offsets, index, flags, needs, exceptions, languages, keys, bit
             continue
         fields = out[row]
         count_text(codes, properties, n, fields, TEXT)
+        if needs & BY_LETTER_COUNT:
+            fields[BY_LETTER] = english_words(codes, properties, n, exceptions, True, cuts, starts, ends)
         for kind in range(3):
             counted = needs & ((UNICODE_WORDS | UNICODE_NGRAMS) << kind)
             if not counted and not (kind == 2 and needs & ENGLISH_COUNT):
@@ -103,7 +107,7 @@ def measure(data, offsets, index, flags, needs, exceptions, languages, keys, bit
             elif kind == 1:
                 m = whitespace_words(properties, n, starts, ends)
             else:
-                m = english_words(codes, properties, n, exceptions, cuts, starts, ends)
+                m = english_words(codes, properties, n, exceptions, False, cuts, starts, ends)
             if m > len(hashes):
                 room = m + m // 4
                 hashes = np.empty(room, np.uint64)
@@ -122,15 +126,13 @@ def measure(data, offsets, index, flags, needs, exceptions, languages, keys, bit
             if table_size(m) > len(keys_of):
                 keys_of = np.empty(table_size(m), np.uint64)
                 counts = np.empty(table_size(m), np.int32)
-            letters = _letters_per_word(properties, starts, m)
+            letters = 1 if kind == DATATROVE else _letters_per_word(properties, starts, m)
             at = NGRAMS + kind * NGRAM_BLOCK
             repeated_ngrams(
                 hashes, starts, ends, m, letters, kind, n, grams, active, slots, keys_of, counts, fields, at
             )
             if kind == DATATROVE:
-                leaping_duplicates(
-                    codes, starts, ends, m, letters, n, cuts, grams, active, slots, keys_of, counts, fields, at
-                )
+                leaping_duplicates(codes, starts, ends, m, n, cuts, grams, active, slots, keys_of, counts, fields, at)
         for cut in range(7):
             if not needs & _cut_needs(cut):
                 continue

@@ -22,8 +22,10 @@ class LineRules:
     """One resolved set of C4 rules; None and False switch a rule off.
 
     `marks`: what a line may end in; `any_script`: or as any script ends a sentence. `ellipses`: endings that do not
-    count although they end in a mark. `whole_page`: page faults are looked for before any line is removed, and
-    "javascript" is one, as in Dolma. `blank_lines`: keeps blank lines and the white space around lines, as DCLM does.
+    count although they end in a mark. `by_letter`: letters of unspaced scripts count as words. `whole_page`: page
+    faults are looked for before any line is removed, and "javascript" is one, as in Dolma. `blank_lines`: keeps blank
+    lines and the white space around lines, as DCLM does. `words_before_citations`: words are counted with citation
+    marks, and a line that ends in the space before one is not punctuated, as in datatrove.
     """
 
     min_words: int | None
@@ -37,6 +39,7 @@ class LineRules:
     policy: bool
     lorem_ipsum: bool
     curly_bracket: bool
+    by_letter: bool
     words_before_citations: bool
     whole_page: bool
     blank_lines: bool
@@ -90,7 +93,8 @@ def _judge_line(raw: str, rules: LineRules) -> tuple[str, str | None, str | None
     """(the edited line, why it goes, why the page goes). Page rules see only lines that got so far, as published."""
     line = raw if rules.blank_lines else raw.strip()
     visible = line.replace(SENTINEL, " ")
-    words = split_whitespace(visible)
+    split = split_whitespace if rules.by_letter else str.split
+    words = split(visible)
     max_chars = rules.max_word_chars
     if max_chars is not None and len(visible) > max_chars and any(len(word) > max_chars for word in words):
         return line, "too_long_word", None
@@ -99,10 +103,11 @@ def _judge_line(raw: str, rules: LineRules) -> tuple[str, str | None, str | None
     if rules.blank_lines and not line:
         return line, None, None
     fault = None
-    if rules.terminal_punct and not _is_punctuated(visible.rstrip(), rules):
+    end = visible if rules.words_before_citations else visible.rstrip()
+    if rules.terminal_punct and not _is_punctuated(end, rules):
         fault = "no_terminal_punct"
     if rules.min_words is not None and fault is None:
-        counted = words if rules.words_before_citations else split_whitespace(visible)
+        counted = words if rules.words_before_citations else split(visible)
         fault = "too_few_words" if len(counted) < rules.min_words else None
     if fault and SENTINEL not in line:
         return line, fault, None

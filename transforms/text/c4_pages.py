@@ -93,6 +93,7 @@ def _bits(rules: LineRules) -> int:
         c4.POLICY: rules.policy,
         c4.LOREM_IPSUM: rules.lorem_ipsum,
         c4.CURLY_BRACKET: rules.curly_bracket,
+        c4.BY_LETTER: rules.by_letter,
         c4.WORDS_BEFORE_CITATIONS: rules.words_before_citations,
         c4.WHOLE_PAGE: rules.whole_page,
         c4.BLANK_LINES: rules.blank_lines,

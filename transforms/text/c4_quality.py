@@ -25,7 +25,7 @@ class C4QualityParams(PresetParams):
 
     - paper: the reference in TFDS (c4_utils.clean_page): 5 words a line, 3 sentences a page.
     - datatrove (0.10.1 C4QualityFilter): 3 words, 5 sentences; a line may end in ' too; words are counted before
-      citation marks are removed; sentences by spaCy's rules.
+      citation marks are removed, a run of letters of an unspaced script as one; sentences by spaCy's rules.
     - dclm (baselines_configs/c4.yaml): 5 words, 3 sentences; a line may end in …, but that is an ellipsis; blank
       lines stay. Its deduplication and word list are steps of their own.
     - dolma (tagger c4_v2 with configs/c4-replication): 3 words; ellipses count as punctuation; "javascript" costs the
@@ -36,7 +36,7 @@ class C4QualityParams(PresetParams):
     """
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
-        "datatrove": {"min_words_per_line": 3, "min_sentences": 5},
+        "datatrove": {"min_words_per_line": 3, "min_sentences": 5, "strict_marks": True},
         "dolma": {
             "min_words_per_line": 3,
             "min_sentences": None,
@@ -47,7 +47,7 @@ class C4QualityParams(PresetParams):
     }
 
     preset: Literal["paper", "datatrove", "dclm", "dolma"] = "paper"
-    #: letters of unspaced scripts count as words (transforms.text.words)
+    #: letters of unspaced scripts count as words (transforms.text.words), but not for datatrove
     min_words_per_line: int | None = Field(default=5, ge=0)
     #: of what is left of the page
     min_sentences: int | None = Field(default=3, ge=0)
@@ -55,7 +55,8 @@ class C4QualityParams(PresetParams):
     max_word_chars: int | None = Field(default=1000, ge=1)
     filter_no_terminal_punct: bool = True
     #: false: the terminal marks of all scripts (。！？؟। and others) end a line too, and Thai and Lao lines need none;
-    #: without that C4's rules remove every line of many languages. English is judged alike. true: the published marks
+    #: without that C4's rules remove every line of many languages. English is judged alike. true, as for datatrove: the
+    #: published marks
     strict_marks: bool = False
     #: [1], [edit] and [citation needed], from the lines that stay
     remove_citations: bool = True
@@ -65,7 +66,7 @@ class C4QualityParams(PresetParams):
     filter_curly_bracket: bool = True
 
 
-@register("text.c4_quality", version=1)
+@register("text.c4_quality", version=2)
 class C4Quality(Transform[C4QualityParams]):
     """Removes lines from `text`, and rejects pages; a rejected row keeps the text it came with.
 
@@ -128,6 +129,7 @@ def _line_rules(params: C4QualityParams) -> LineRules:
         policy=params.filter_policy,
         lorem_ipsum=params.filter_lorem_ipsum,
         curly_bracket=params.filter_curly_bracket,
+        by_letter=preset != "datatrove",
         words_before_citations=preset == "datatrove",
         whole_page=preset == "dolma",
         blank_lines=preset == "dclm",

@@ -12,6 +12,7 @@ import regex
 
 from transforms.kernels import codepoints as bits
 from transforms.text import english
+from transforms.text.sentences import DATATROVE_TERMINAL, SPACY_TERMINAL
 
 #: where assigned characters are; the rest of Unicode has none of the properties (the test looks)
 _RANGES = (range(0xD800), range(0xE000, 0x40000), range(0xE0000, 0xE1000))
@@ -23,7 +24,7 @@ _UNSPACED_SCRIPTS = (
 _UNSPACED = rf"[[{_UNSPACED_SCRIPTS}ー]&&[\p{{L}}\p{{N}}]]"
 _DATATROVE_PUNCTUATION = (
     r"[[!-/:-@\[-`{-~\u0000-\u0008\u000b-\u001f\u007f-\u009f—”：％１〈（、━【「，】；～“《„’∶´．？！$«〉》）。…」»►–]"
-    r"\p{Sentence_Terminal}]"
+    rf"{DATATROVE_TERMINAL}]"
 )
 
 _WORD_BREAK = {
@@ -50,6 +51,8 @@ _BY_PATTERN = {
     bits.LINE_END: r"[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]",
     bits.SYMBOL: "[#…]",
     bits.TERMINAL: r"\p{Sentence_Terminal}",
+    bits.SPACY_TERMINAL: SPACY_TERMINAL,
+    bits.DATATROVE_TERMINAL: DATATROVE_TERMINAL,
     bits.MARKLESS: r"[\p{Script=Thai}\p{Script=Lao}]",
     bits.CLOSER: r"[\p{Pe}\p{Pf}\p{Pi}\"'”’]",
     bits.ANY_PUNCTUATION: r"\p{P}",

@@ -204,11 +204,15 @@ def _join_whole(tokens: list[str]) -> list[str]:
 
 
 def split_english(text: str) -> list[str]:
-    """English tokens of a text (words and punctuation marks), then unspaced scripts by letter."""
-    tokens = [token for chunk in text.split() for token in split_chunk(chunk)]
-    return tokens if text.isascii() else split_unspaced(tokens)
+    """English tokens of a text: words and punctuation marks; a run of letters of an unspaced script is one word."""
+    return [token for chunk in text.split() for token in split_chunk(chunk)]
 
 
 def english_words(document: Document) -> list[str]:
     """View: `split_english` of the document."""
     return split_english(document.text)
+
+
+def english_words_by_letter(document: Document) -> list[str]:
+    """View: `split_english` of the document, then unspaced scripts by letter."""
+    return split_unspaced(document.view(english_words))

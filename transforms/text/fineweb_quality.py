@@ -18,8 +18,7 @@ from transforms.text.languages import LanguageParams, languages_of
 from transforms.text.rules import Rule, RuleSet, numbers
 from transforms.text.signals_fineweb import SHORT_LINE_CHARS
 
-#: both presets read the same signals; there is one implementation
-_VARIANT = "datatrove"
+_PUNCTUATED_LINES = "fineweb.line_punct_ratio"
 _SHORT_LINES = "fineweb.short_line_ratio"
 _LANGUAGE_SHORT_LINES = "fineweb.language_short_line_ratio"
 
@@ -30,7 +29,8 @@ class FinewebQualityParams(LanguageParams):
     The paper removes documents with a share of .1 or more of characters in duplicate lines; datatrove's default, with
     which FineWeb was made, is .01. The code compares strictly (a share equal to the limit passes), and so does this,
     under both presets. The limit on line breaks is in the code and not in the paper. null switches a rule off. The
-    preset paper takes fewer characters for a short line in languages that say more with them.
+    preset paper takes fewer characters for a short line in languages that say more with them, and counts letters and
+    line ends of unspaced scripts for what they are (transforms.text.signals_fineweb).
     """
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
@@ -51,7 +51,7 @@ class FinewebQualityParams(LanguageParams):
     max_newline_ratio: float | None = Field(default=0.3, ge=0)
 
 
-@register("text.fineweb_quality", version=2)
+@register("text.fineweb_quality", version=3)
 class FinewebQuality(Filter[FinewebQualityParams]):
     """Rejects a row for the first rule it breaks, in datatrove's order.
 
@@ -72,12 +72,12 @@ class FinewebQuality(Filter[FinewebQualityParams]):
             "short_line_chars" in limits for limits in params.by_language.values()
         )
         rules = (
-            Rule("too_few_punctuated_lines", "fineweb.line_punct_ratio", "<", "min_line_punct_ratio"),
+            Rule("too_few_punctuated_lines", _PUNCTUATED_LINES, "<", "min_line_punct_ratio"),
             Rule("too_many_short_lines", self._short_lines, ">", "max_short_line_ratio"),
             Rule("duplicate_line_chars", "fineweb.char_dup_ratio", ">", "max_char_dup_ratio"),
             Rule("too_many_newlines", "fineweb.newline_ratio", ">", "max_newline_ratio"),
         )
-        self._rules = RuleSet(rules, params, _VARIANT)
+        self._rules = RuleSet(rules, params, params.preset)
 
     def signals(self) -> tuple[str, ...]:
         return self._rules.columns()
@@ -88,14 +88,13 @@ class FinewebQuality(Filter[FinewebQualityParams]):
             lengths = np.nan_to_num(self._rules.limits(languages_of(batch), "short_line_chars"), nan=-1).astype(
                 np.int32
             )
-            judged = _with_column(judged, self._short_lines, short_line_ratios(batch["text"], lengths))
+            judged = self._with_column(judged, self._short_lines, short_line_ratios(batch["text"], lengths))
         if self.params.allow_unpunctuated and self._rules.is_active("min_line_punct_ratio"):
-            punctuated = numbers(judged.column(column_name("fineweb.line_punct_ratio", _VARIANT)))
-            judged = _with_column(judged, "fineweb.line_punct_ratio", np.where(punctuated == 0, np.nan, punctuated))
+            punctuated = numbers(judged.column(column_name(_PUNCTUATED_LINES, self.params.preset)))
+            judged = self._with_column(judged, _PUNCTUATED_LINES, np.where(punctuated == 0, np.nan, punctuated))
         return reject_blank(batch, self._rules.judge(judged))
 
-
-def _with_column(batch: pa.RecordBatch, signal: str, values: Any) -> pa.RecordBatch:
-    """The batch with other values of a signal, for this filter's eyes only."""
-    at = batch.schema.get_field_index(column_name(signal, _VARIANT))
-    return batch.set_column(at, batch.schema.field(at), pa.array(values, pa.float64()))
+    def _with_column(self, batch: pa.RecordBatch, signal: str, values: Any) -> pa.RecordBatch:
+        """The batch with other values of a signal, for this filter's eyes only."""
+        at = batch.schema.get_field_index(column_name(signal, self.params.preset))
+        return batch.set_column(at, batch.schema.field(at), pa.array(values, pa.float64()))

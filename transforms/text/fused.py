@@ -18,6 +18,7 @@ from transforms.signals import Computed, column_name, register_kernel, signal_fi
 from transforms.text.codepoint_tables import properties
 from transforms.text.english_exceptions import exception_arrays
 from transforms.text.languages import language_of
+from transforms.text.signals_fineweb import PRESETS as FINEWEB_PRESETS
 from transforms.text.signals_fineweb import short_line_chars
 from transforms.text.signals_gopher import PRESETS
 from transforms.text.signals_repetition import DUPLICATE_SIZES, TOP_SIZES
@@ -154,19 +155,23 @@ def _nothing(out: np.ndarray) -> np.ndarray:
     return np.full(len(out), np.nan)
 
 
-def _fineweb() -> dict[str, _Made]:
+def _fineweb(preset: str) -> dict[str, _Made]:
     line = kernels.LINES + kernels.FINEWEB * lines.LINE_BLOCK
     total = _field(line + lines.LINES)
     later = _field(kernels.LINE_SEGMENTS + kernels.FINEWEB * lines.SEGMENT_BLOCK + lines.LATER_CHARS)
     newlines = _field(kernels.TEXT + counts.NEWLINES)
-    words = _field(kernels.WORDS + _ENGLISH * counts.WORD_BLOCK + counts.COUNT)
-    needs = kernels.FINEWEB_LINES
+    punctuated, words = _field(line + lines.PUNCTUATED), _field(kernels.BY_LETTER)
+    needs, count_needs = kernels.FINEWEB_LINES, kernels.BY_LETTER_COUNT
+    if preset == "datatrove":
+        punctuated = _field(line + lines.PUNCTUATED_DATATROVE)
+        words = _field(kernels.WORDS + _ENGLISH * counts.WORD_BLOCK + counts.COUNT)
+        count_needs = kernels.ENGLISH_COUNT
     return {
-        "fineweb.line_punct_ratio": _Made(needs, _ratio(_field(line + lines.PUNCTUATED), total)),
+        "fineweb.line_punct_ratio": _Made(needs, _ratio(punctuated, total)),
         "fineweb.short_line_ratio": _Made(needs, _ratio(_field(line + lines.SHORT), total)),
         "fineweb.language_short_line_ratio": _Made(needs, _ratio(_field(line + lines.SHORT_IN), total)),
         "fineweb.char_dup_ratio": _Made(needs, _ratio(later, _visible)),
-        "fineweb.newline_ratio": _Made(kernels.ENGLISH_COUNT, _ratio(newlines, words)),
+        "fineweb.newline_ratio": _Made(count_needs, _ratio(newlines, words)),
     }
 
 
@@ -180,7 +185,7 @@ _MADE = {
     for preset in PRESETS
     for name, made in (_quality(preset) | _repetition(preset)).items()
 }
-_MADE |= {column_name(name, "datatrove"): made for name, made in _fineweb().items()}
+_MADE |= {column_name(name, preset): made for preset in FINEWEB_PRESETS for name, made in _fineweb(preset).items()}
 
 
 def compute(text: pa.Array, langs: pa.Array, columns: Sequence[str]) -> Computed:

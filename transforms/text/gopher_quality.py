@@ -42,7 +42,7 @@ class GopherQualityParams(LanguageParams):
     preset: Literal["paper", "datatrove", "dclm", "dolma"] = "paper"
     min_words: int | None = Field(default=50, ge=0)
     max_words: int | None = Field(default=100_000, ge=0)
-    #: of the mean word (dolma: the median); letters of unspaced scripts are left out
+    #: of the mean word (dolma: the median); letters of unspaced scripts are left out, but not by datatrove
     min_word_chars: float | None = Field(default=3, ge=0)
     max_word_chars: float | None = Field(default=10, ge=0)
     max_symbol_word_ratio: float | None = Field(default=0.1, ge=0)
@@ -63,7 +63,7 @@ class GopherQualityParams(LanguageParams):
         return given
 
 
-@register("text.gopher_quality", version=2)
+@register("text.gopher_quality", version=3)
 class GopherQuality(Filter[GopherQualityParams]):
     """Rejects a row for the first rule it breaks, in the paper's order."""
 

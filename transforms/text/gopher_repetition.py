@@ -61,7 +61,7 @@ class GopherRepetitionParams(LanguageParams):
     max_duplicate_10_gram_char_ratio: float | None = Field(default=0.10, ge=0)
 
 
-@register("text.gopher_repetition", version=1)
+@register("text.gopher_repetition", version=2)
 class GopherRepetition(Filter[GopherRepetitionParams]):
     """Rejects a row for the first rule it breaks, in the preset's order.
 

@@ -11,6 +11,15 @@ import regex
 from transforms.text.english import split_english
 
 _TERMINAL = regex.compile(r"\p{Sentence_Terminal}")
+# Marks that have the property since Unicode 15.1 only, and marks that had it before and are not in spaCy's list.
+_LATER = r"\u1b4e\u1b4f\u1b7f\u2024\u2cf9-\u2cfb\u2e60\u2e61\ufe12\ufe15\ufe16\U000113d4\U000113d5\U00016d6e\U00016d6f"
+_NOT_SPACYS = (
+    r"\u061d\u061e\u0837\u0839\u083d\u083e\u17d4\u17d5\u1b7d\u1b7e\u2e53\u2e54\U00010f55-\U00010f59"
+    r"\U00010f86-\U00010f89\U00011944\U00011946\U00011ef7\U00011ef8\U00011f43\U00011f44\U00016e98"
+)
+#: the marks that end a sentence for spaCy, and a line for datatrove, which adds three Khmer signs
+SPACY_TERMINAL = rf"[\p{{Sentence_Terminal}}--[{_LATER}{_NOT_SPACYS}]]"
+DATATROVE_TERMINAL = rf"[[\p{{Sentence_Terminal}}--[{_LATER}]]៖៙៚]"
 
 # A full stop after one of these, or after a single letter, seldom ends a sentence.
 _ABBREVIATION = regex.compile(
@@ -33,7 +42,23 @@ _TEXT = regex.compile(r"[\p{L}\p{N}]")
 @cache
 def terminal_marks() -> frozenset[str]:
     """Every character with Unicode's Sentence_Terminal property: . ! ? 。 ！ ？ ؟ । ۔ ። and the rest."""
-    return frozenset(_TERMINAL.findall("".join(map(chr, range(sys.maxunicode + 1)))))
+    return _all_of(_TERMINAL.pattern)
+
+
+@cache
+def spacy_marks() -> frozenset[str]:
+    """Every character that ends a sentence for spaCy's sentencizer."""
+    return _all_of(SPACY_TERMINAL)
+
+
+@cache
+def datatrove_marks() -> frozenset[str]:
+    """Every character that is terminal punctuation for datatrove."""
+    return _all_of(DATATROVE_TERMINAL)
+
+
+def _all_of(pattern: str) -> frozenset[str]:
+    return frozenset(regex.findall(pattern, "".join(map(chr, range(sys.maxunicode + 1))), regex.V1))
 
 
 def ends_sentence(line: str) -> bool:
@@ -79,12 +104,10 @@ def _is_inside(text: str, stop: int, end: int, start: int) -> bool:
 def count_sentences_spacy(text: str) -> int:
     """Sentences as spaCy's rule-based sentencizer counts them on English tokens, which is what datatrove uses.
 
-    A sentence ends with a token that is a terminal mark; marks and closing punctuation after it belong to it.
-    Text with Thai or Lao in it, in which it would find no sentence, is counted as above.
+    A sentence ends with a token that is a terminal mark; marks and closing punctuation after it belong to it. No
+    token is cut off inside a run of Chinese, and Thai and Lao have no marks: most lines in them are one sentence.
     """
-    if _MARKLESS.search(text):
-        return count_sentences(text)
-    marks = terminal_marks()
+    marks = spacy_marks()
     count, seen_end, pending = 0, False, False
     for token in split_english(text):
         is_end = token in marks

@@ -11,9 +11,9 @@ One variant an implementation, because they disagree about what a word, a symbol
 
 Lines: the paper's and DCLM's are the non-blank ones; datatrove's and Dolma's are all. Word length is the mean, in
 Dolma the median. Unspaced scripts: transforms.text.words; their letters, and Hangul's syllable blocks, have no word
-length, and where they are most of a text its word length is null, so that no rule judges it. A ratio without a
-denominator is null too. Stop words of other languages than English are nobody's but ours: how many are present, in all
-variants.
+length, and where they are most of a text its word length is null, so that no rule judges it. Not so in datatrove,
+whose words are runs of such letters, as long as they are. A ratio without a denominator is null too. Stop words of
+other languages than English are nobody's but ours: how many are present, in all variants.
 
 Sources: datatrove 0.10.1 GopherQualityFilter; DCLM baselines/mappers/filters/content_filters.py with
 dclm_baseline_refinedweb.yaml; Dolma taggers/gopher.py (gopher_v1).
@@ -30,6 +30,7 @@ import regex
 from transforms.signals import Document, signal
 from transforms.text.english import english_words
 from transforms.text.languages import language_of, shipped
+from transforms.text.sentences import DATATROVE_TERMINAL
 from transforms.text.words import has_no_length, unicode_words, whitespace_words
 
 PRESETS = ("paper", "datatrove", "dclm", "dolma")
@@ -57,7 +58,7 @@ _ELLIPSES = {
 # a list of typographic and East Asian marks, a full-width one (its table has it), and terminal marks of all scripts.
 _DATATROVE_PUNCTUATION = (
     r"[[!-/:-@\[-`{-~\u0000-\u0008\u000b-\u001f\u007f-\u009f—”：％１〈（、━【「，】；～“《„’∶´．？！$«〉》）。…」»►–]"
-    r"\p{Sentence_Terminal}]"
+    rf"{DATATROVE_TERMINAL}]"
 )
 _NOT_PUNCTUATION = regex.compile(rf"[^{_DATATROVE_PUNCTUATION}]", regex.V1)
 
@@ -81,29 +82,29 @@ def counted_words(document: Document, preset: str) -> list[str]:
     return words
 
 
-@signal("gopher.word_count", version=2, dtype=pa.int64(), variants=PRESETS)
+@signal("gopher.word_count", version=3, dtype=pa.int64(), variants=PRESETS)
 def word_count(document: Document, preset: str) -> int:
     """Words in the document."""
     return len(document.view(counted_words, preset))
 
 
-@signal("gopher.word_length", version=2, dtype=pa.float64(), variants=PRESETS)
+@signal("gopher.word_length", version=3, dtype=pa.float64(), variants=PRESETS)
 def word_length(document: Document, preset: str) -> float | None:
-    """Characters a word: the mean, in Dolma the median; null where most words have none."""
+    """Characters a word: the mean, in Dolma the median; null where most words have no length."""
     words = document.view(WORDS[preset]) if preset == "dclm" else document.view(counted_words, preset)
-    lengths = [len(word) for word in words if not has_no_length(word)]
+    lengths = [len(word) for word in words if preset == "datatrove" or not has_no_length(word)]
     if not lengths or len(lengths) * 2 < len(words):
         return None
     return float(median(lengths)) if preset == "dolma" else sum(lengths) / len(lengths)
 
 
-@signal("gopher.hash_ratio", version=2, dtype=pa.float64(), variants=("paper", "datatrove"))
+@signal("gopher.hash_ratio", version=3, dtype=pa.float64(), variants=("paper", "datatrove"))
 def hash_ratio(document: Document, preset: str) -> float | None:
     """Hash signs a word."""
     return _ratio(document.text.count("#"), len(document.view(WORDS[preset])))
 
 
-@signal("gopher.ellipsis_ratio", version=2, dtype=pa.float64(), variants=("paper", "datatrove"))
+@signal("gopher.ellipsis_ratio", version=3, dtype=pa.float64(), variants=("paper", "datatrove"))
 def ellipsis_ratio(document: Document, preset: str) -> float | None:
     """Ellipses a word."""
     return _ratio(sum(map(document.text.count, _ELLIPSES[preset])), len(document.view(WORDS[preset])))
@@ -136,14 +137,14 @@ def ellipsis_line_ratio(document: Document, preset: str) -> float | None:
     return _ratio(sum(line.endswith(_ELLIPSES[preset]) for line in lines), len(lines))
 
 
-@signal("gopher.alphabetic_word_ratio", version=2, dtype=pa.float64(), variants=PRESETS)
+@signal("gopher.alphabetic_word_ratio", version=3, dtype=pa.float64(), variants=PRESETS)
 def alphabetic_word_ratio(document: Document, preset: str) -> float | None:
     """Share of words with an alphabetic character (datatrove's words include punctuation marks)."""
     words = document.view(WORDS[preset])
     return _ratio(sum(word.isalpha() or any(map(str.isalpha, word)) for word in words), len(words))
 
 
-@signal("gopher.stop_word_count", version=2, dtype=pa.int64(), variants=PRESETS)
+@signal("gopher.stop_word_count", version=3, dtype=pa.int64(), variants=PRESETS)
 def stop_word_count(document: Document, preset: str) -> int:
     """The eight English stop words: how many are present (paper, datatrove), or how often (dclm, dolma)."""
     words = document.view(WORDS[preset])
@@ -154,7 +155,7 @@ def stop_word_count(document: Document, preset: str) -> int:
     return sum(word in ENGLISH_STOP_WORDS for word in words)
 
 
-@signal("gopher.language_stop_word_count", version=1, dtype=pa.int64(), variants=PRESETS)
+@signal("gopher.language_stop_word_count", version=2, dtype=pa.int64(), variants=PRESETS)
 def language_stop_word_count(document: Document, preset: str) -> int | None:
     """How many of the stop words that the package has for the row's language are present; null when it has none."""
     language = shipped().get(language_of(document.lang))

@@ -14,7 +14,7 @@ They agree on the thresholds and on little else:
   once", and leaves the rest open.
 
 In unspaced scripts, whose words are single letters here, an n-gram of n words is one of n * 2 or n * 4 letters
-(transforms.text.words.letters_per_word).
+(transforms.text.words.letters_per_word); but not in datatrove, whose words are runs of such letters.
 
 Shares lie in [0, 1] except for top n-grams, which overlap themselves ("a b a b a" holds "a b a" twice). Null: the
 implementation does not measure it. Sources: datatrove 0.10.1 GopherRepetitionFilter; DCLM repetition_filter
@@ -80,7 +80,7 @@ def repeated_after_first(segments: list[str]) -> tuple[int, int]:
 
 def word_letters(document: Document, reading: str) -> int:
     """View: `letters_per_word` of the document's words."""
-    return letters_per_word(document.view(_WORDS[reading]))
+    return 1 if reading == "datatrove" else letters_per_word(document.view(_WORDS[reading]))
 
 
 def word_chars(document: Document, reading: str) -> int:
@@ -114,9 +114,9 @@ def top_share(document: Document, size: int, reading: str) -> float:
 def duplicate_share(document: Document, size: int, reading: str) -> float:
     """Share of characters in n-grams that occur more than once."""
     words = document.view(_WORDS[reading])
-    size *= document.view(word_letters, reading)
     if reading == "datatrove":
         return _leaping_duplicates(words, size) / max(len(document.text), 1)
+    size *= document.view(word_letters, reading)
     counts = document.view(ngram_counts, size, reading)
     if not counts:
         return 0.0
@@ -168,7 +168,7 @@ def _register() -> None:
             return share(document, size, _reading(preset))
 
         compute.__qualname__ = name
-        signal(name, version=2, dtype=pa.float64(), variants=PRESETS)(compute)
+        signal(name, version=3, dtype=pa.float64(), variants=PRESETS)(compute)
 
     for size in TOP_SIZES:
         of_ngrams(size, f"gopher.top_{size}_gram_char_ratio")

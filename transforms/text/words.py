@@ -2,8 +2,9 @@
 
 Han, hiragana, katakana, Thai, Lao, Khmer and Myanmar are written without spaces between words. A run of them is not
 one word: each of its letters, with the marks on it, counts as one. UAX #29 without a dictionary does so by itself
-(except that it keeps a run of katakana together); the other two splitters are extended to, so that a Chinese page is
-not "too few words" under any preset. On text without these scripts every splitter is exactly its reference.
+(except that it keeps a run of katakana together), and the split by whitespace is extended to, so that a Chinese page
+is not "too few words". On text without these scripts both are exactly their references. English words are as
+datatrove's, which takes a run of such letters for one word: the presets that are called so have its verdicts.
 """
 
 from __future__ import annotations
