@@ -6,6 +6,7 @@ import math
 import random
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -111,3 +112,16 @@ def test_sentences_are_those_that_are_counted() -> None:
     text = "Dr. Smith came. He went!\nA title\n这是一句。这是两句。 e.g. this? — \n\n"
     assert split_sentences(text) == ["Dr. Smith came.", "He went!", "A title", "这是一句。", "这是两句。", "e.g. this?"]
     assert sum(count_sentences(line) for line in text.splitlines()) == 6
+
+
+def test_a_document_is_not_repeated_for_each_of_its_pairs() -> None:
+    document = "One is here.\n" * 4000
+    batch, step = pair_batch([(document, document)]), build("pair.align", {})
+    usual = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(usual)
+    pa.set_memory_pool(pool)
+    try:
+        assert step.apply(batch).kept.num_rows == 4000
+    finally:
+        pa.set_memory_pool(usual)
+    assert pool.max_memory() < 100 * len(document)

@@ -28,6 +28,8 @@ class AlignParams(Params):
 
     #: share of both documents' letters in sentences that were left without one
     max_unaligned_ratio: float = Field(default=0.5, ge=0, le=1)
+    #: of either side; a long novel has fewer. The table of alignments takes a kilobyte a sentence
+    max_sentences: int = Field(default=30_000, ge=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Align(Explode[AlignParams]):
     """
 
     Params = AlignParams
-    reasons = frozenset({"has_media", "no_sentences", "poor_alignment"})
+    reasons = frozenset({"has_media", "too_many_sentences", "no_sentences", "poor_alignment"})
     edits_text = True
 
     def output_schema(self, schema: pa.Schema) -> pa.Schema:
@@ -70,11 +72,16 @@ class Align(Explode[AlignParams]):
                 reason, detail = "has_media", f"{parts} media parts"
             elif pair is not None:
                 sentences = split_sentences(pair[0]), split_sentences(pair[1])
-                found, ratio = align(*sentences)
-                if ratio is None:
-                    reason, detail = "no_sentences", f"{len(sentences[0])} and {len(sentences[1])}"
-                elif ratio > self.params.max_unaligned_ratio:
-                    reason, detail = "poor_alignment", f"{ratio:.3f} unaligned > {self.params.max_unaligned_ratio:g}"
+                numbers = f"{len(sentences[0])} and {len(sentences[1])}"
+                if max(map(len, sentences)) > self.params.max_sentences:
+                    reason, detail = "too_many_sentences", f"{numbers}; at most {self.params.max_sentences}"
+                elif not all(sentences):
+                    reason, detail = "no_sentences", numbers
+                else:
+                    found, ratio = align(*sentences)
+                    if ratio > self.params.max_unaligned_ratio:
+                        limit = self.params.max_unaligned_ratio
+                        reason, detail = "poor_alignment", f"{ratio:.3f} unaligned > {limit:g}"
             reasons.append(reason)
             details.append(detail)
             ratios.append(ratio)
@@ -87,10 +94,8 @@ class Align(Explode[AlignParams]):
         )
 
 
-def align(source: list[str], target: list[str]) -> tuple[list[Bead], float | None]:
-    """The beads with sentences on both sides, in order, and the share of letters left out (None: a side is empty)."""
-    if not source or not target:
-        return [], None
+def align(source: list[str], target: list[str]) -> tuple[list[Bead], float]:
+    """The beads with sentences on both sides, in order, and the share of letters left out; no side is empty."""
     lengths = [np.array([max(num_letters(sentence), 1.0) for sentence in side]) for side in (source, target)]
     kinds, costs = np.empty(len(source) + len(target), np.uint8), np.empty(len(source) + len(target))
     count = kernels.align(*lengths, VARIANCE, kinds, costs)
@@ -111,7 +116,10 @@ def _exploded(batch: pa.RecordBatch, beads: list[list[Bead] | None]) -> pa.Recor
     """A row for each bead, `id` parent#k; a row that is no pair (None) stays as it is."""
     parents = np.repeat(np.arange(batch.num_rows), [1 if found is None else len(found) for found in beads])
     numbered = [(k, bead) for found in beads for k, bead in ([(0, None)] if found is None else enumerate(found))]
-    rows = batch.take(pa.array(parents))
+    # A document is not repeated for each of its beads, which would take its square.
+    whole = [text if found is None else "" for text, found in zip(batch.column("text").to_pylist(), beads, strict=True)]
+    light = append_columns(batch, [(batch.schema.field("text"), whole), (SIDES, pa.nulls(len(beads), SIDES.type))])
+    rows = light.take(pa.array(parents))
     ids, texts = rows.column("id").to_pylist(), rows.column("text").to_pylist()
     for at, (k, bead) in enumerate(numbered):
         if bead is not None:
