@@ -49,7 +49,8 @@ class Align(Explode[AlignParams]):
 
     Sentences without a counterpart are left out, and counted: a row has its `pair.bead`, `pair.bead_cost` (negative log
     probability) and the document's `pair.unaligned_ratio`. `pair.score` knows words, which this does not: use it next.
-    A document of media parts is rejected, since it could not be told to which sentence they go.
+    The document's `meta` goes with its first pair; the others have none. A document of media parts is rejected, since
+    it could not be told to which sentence they go.
     """
 
     Params = AlignParams
@@ -79,9 +80,11 @@ class Align(Explode[AlignParams]):
                     reason, detail = "no_sentences", numbers
                 else:
                     found, ratio = align(*sentences)
-                    if ratio > self.params.max_unaligned_ratio:
-                        limit = self.params.max_unaligned_ratio
-                        reason, detail = "poor_alignment", f"{ratio:.3f} unaligned > {limit:g}"
+                    if ratio > self.params.max_unaligned_ratio or not found:
+                        reason = "poor_alignment"
+                        detail = (
+                            f"{ratio:.3f} unaligned, at most {self.params.max_unaligned_ratio:g}; {len(found)} pairs"
+                        )
             reasons.append(reason)
             details.append(detail)
             ratios.append(ratio)
@@ -116,20 +119,21 @@ def _exploded(batch: pa.RecordBatch, beads: list[list[Bead] | None]) -> pa.Recor
     """A row for each bead, `id` parent#k; a row that is no pair (None) stays as it is."""
     parents = np.repeat(np.arange(batch.num_rows), [1 if found is None else len(found) for found in beads])
     numbered = [(k, bead) for found in beads for k, bead in ([(0, None)] if found is None else enumerate(found))]
-    # A document is not repeated for each of its beads, which would take its square.
-    whole = [text if found is None else "" for text, found in zip(batch.column("text").to_pylist(), beads, strict=True)]
-    light = append_columns(batch, [(batch.schema.field("text"), whole), (SIDES, pa.nulls(len(beads), SIDES.type))])
-    rows = light.take(pa.array(parents))
-    ids, texts = rows.column("id").to_pylist(), rows.column("text").to_pylist()
-    for at, (k, bead) in enumerate(numbered):
-        if bead is not None:
-            ids[at], texts[at] = f"{ids[at]}#{k}", joined(bead.source, bead.target)
-    sides = [None if bead is None else (bead.source, bead.target) for _, bead in numbered]
+    # What may hold the document is not repeated for each of its beads, which would take its square.
+    texts, metas = (batch.column(name).to_pylist() for name in ("text", "meta"))
+    empty = [(batch.schema.field(name), [""] * batch.num_rows) for name in ("text", "meta")]
+    light = append_columns(batch, [*empty, (SIDES, pa.nulls(batch.num_rows, SIDES.type))])
+    children: dict[str, list[str]] = {"id": [], "text": [], "meta": []}
+    for name, parent, (k, bead) in zip(
+        batch.column("id").take(pa.array(parents)).to_pylist(), parents.tolist(), numbered, strict=True
+    ):
+        children["id"].append(name if bead is None else f"{name}#{k}")
+        children["text"].append(texts[parent] if bead is None else joined(bead.source, bead.target))
+        children["meta"].append("{}" if k else metas[parent])
     columns = [
-        (rows.schema.field("id"), ids),
-        (rows.schema.field("text"), texts),
-        (SIDES, sides_array(sides)),
+        *((batch.schema.field(name), values) for name, values in children.items()),
+        (SIDES, sides_array([None if bead is None else (bead.source, bead.target) for _, bead in numbered])),
         (_FIELDS[0], [None if bead is None else f"{bead.num_source}-{bead.num_target}" for _, bead in numbered]),
         (_FIELDS[1], [None if bead is None else bead.cost for _, bead in numbered]),
     ]
-    return append_columns(rows, columns)
+    return append_columns(light.take(pa.array(parents)), columns)
