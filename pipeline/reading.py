@@ -36,7 +36,8 @@ def recipe_sources(recipe: Recipe) -> list[Source]:
 
 
 def local_steps(specs: Sequence[StepSpec]) -> list[Step]:
-    """The steps of a recipe that judge each row alone: all but the global ones."""
+    """The steps of a recipe that judge each row alone: all but the global ones. One that removes spans of text is here,
+    since later steps may read its column, but nobody has found it any."""
     return [
         Step(f"{number}:{spec.use}", made, spec.when.modalities() if spec.when else None)
         for number, spec in enumerate(specs, start=1)
