@@ -19,9 +19,9 @@ import psutil
 import pyarrow as pa
 
 from pipeline.progress import Listener
+from pipeline.reading import read_kept
 from pipeline.sources.base import Source
 from pipeline.storage import committed, map_arrow, write_arrow
-from pipeline.texts import read_batches
 from schemas.errors import SluiceError
 from transforms.select.sample import draw
 from transforms.text.classifier import ClassifierParams, Lines, train_classifier
@@ -89,7 +89,7 @@ def classifier_from_files(
 
 def _rows(source: Source, unread: Counter[str] | None = None) -> Iterator[tuple[list[str], list[str]]]:
     """(ids, lines) of the rows with text, batch by batch."""
-    for batch in read_batches(source, unread):
+    for batch in read_kept(source, unread):
         lines = [one_line(text) for text in batch.column("text").to_pylist()]
         rows = [(name, line) for name, line in zip(batch.column("id").to_pylist(), lines, strict=True) if line]
         if rows:

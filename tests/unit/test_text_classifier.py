@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import pipeline.classifier
 from jobs import cli
 from pipeline.classifier import Corpus, classifier_from_files
-from pipeline.texts import text_source
+from pipeline.reading import open_files
 from schemas.errors import RecipeError, SluiceError
 from transforms.registry import build
 from transforms.text.classifier import ClassifierParams
@@ -73,7 +73,7 @@ def test_report_by_hand() -> None:
 
 
 def train(positive: Path | str, negative: Path | str, out: Path, column: str = "body", **changes: object) -> Report:
-    sources = [text_source([str(paths)], None, column) for paths in (positive, negative)]
+    sources = [open_files([str(paths)], None, column) for paths in (positive, negative)]
     params = PARAMS.model_copy(update=changes)
     corpora = (Corpus("hq", sources[0]), Corpus("cc", sources[1]))
     return classifier_from_files(corpora, params, 1000, out, lambda *_: None).report
@@ -122,7 +122,7 @@ def test_as_many_rows_of_either_label_and_a_tenth_held_out(tmp_path: Path) -> No
 
 
 def _limits(good: Path, bad: Path, max_rows: int) -> list[tuple[list[int], int]]:
-    corpora = tuple(Corpus("x", text_source([str(path)])) for path in (good, bad))
+    corpora = tuple(Corpus("x", open_files([str(path)])) for path in (good, bad))
     limits = pipeline.classifier._limits(corpora, 17, max_rows, Counter())
     draws = []
     for corpus, limit in zip(corpora, limits, strict=True):
