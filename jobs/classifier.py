@@ -13,6 +13,7 @@ from rich.console import Console
 from jobs.progress import RunProgress
 from pipeline.classifier import Corpus, classifier_from_files
 from pipeline.reading import open_files, unread_lines
+from pipeline.storage import check_writable
 from schemas.errors import SluiceError
 from transforms.registry import parse_params
 from transforms.text.classifier import ClassifierParams
@@ -62,6 +63,7 @@ def train(
         | {"min_count": min_count, "seed": seed},
     )
     names = _two(labels)
+    check_writable(out)
     corpora = [
         Corpus(name, open_files(paths, source, column)) for name, paths in zip(names, (positive, negative), strict=True)
     ]

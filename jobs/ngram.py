@@ -11,6 +11,7 @@ from rich.console import Console
 from jobs.progress import RunProgress
 from pipeline.ngram import ngram_from_files
 from pipeline.reading import open_files, unread_lines
+from pipeline.storage import check_writable
 from transforms.registry import parse_params
 from transforms.text.ngram_train import NgramParams
 
@@ -56,6 +57,7 @@ def train(
         {"order": order, "min_word_count": min_word_count, "min_ngram_count": min_ngram_count}
         | {"max_bytes": max_bytes, "seed": seed},
     )
+    check_writable(out)
     judged = None if terciles_of is None else open_files(terciles_of, source, column)
     with RunProgress(Console(stderr=True)) as listener:
         made = ngram_from_files(open_files(paths, source, column), judged, lang, params, out, listener)

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.progress import Listener
-from pipeline.reading import read_kept
+from pipeline.reading import read_kept, unread_lines
 from pipeline.sources.base import Source
 from pipeline.storage import write_arrow
 from schemas.errors import SluiceError
@@ -66,8 +66,9 @@ def ngram_from_files(
     listener("reading", 1, 1)
     if not words:
         raise SluiceError(
-            f"no word occurs {params.min_word_count} times in {source.params.paths}; give more text, or lower"
-            " --min-word-count"
+            f"no word occurs {params.min_word_count} times in"
+            f" {', '.join([*source.params.paths, *unread_lines(unread)])}; give more text, or lower --min-word-count."
+            " Are the paths, --source and --column right?"
         )
     listener("counting", 0, 1)
     model = new_model(lang, words, train_ngrams(sequence, params))

@@ -205,4 +205,26 @@ def test_the_command(sluice: Callable[..., tuple[int, str, str]], tmp_path: Path
     code, _, err = sluice("classifier", "train", *files, *shape, "--dim", 0)
     assert code == 1 and "dim" in err
     code, _, err = sluice("classifier", "train", *files, *shape, "--column", "text")
-    assert code == 1 and "0 rows with text for label 'hq'" in err
+    assert (
+        code == 1 and "0 rows with text for label 'hq'" in err and "classifier_good.jsonl, not read: 12 no_text;" in err
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("classifier", "train", "--positive", "nothing.jsonl", "--negative", "nothing.jsonl"),
+        ("ngram", "train", "nothing.jsonl", "--lang", "en"),
+        ("alignment", "train", "recipes/parallel_text_v1.yaml"),
+        ("tokenizer", "train", "nothing.jsonl"),
+    ],
+)
+def test_where_nothing_can_be_written_nothing_is_trained(
+    command: tuple[str, ...], sluice: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder" / "tokenizer.json").mkdir(parents=True)
+    code, _, err = sluice(*command, "--out", tmp_path / "file" / "made")
+    assert code == 1 and "cannot write" in err and "choose another --out" in err
+    code, _, err = sluice(*command, "--out", tmp_path / "folder")
+    assert code == 1 and "is a folder; give --out a file in it" in err
