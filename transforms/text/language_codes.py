@@ -40,6 +40,17 @@ def language_of(label: str) -> str:
     return _BY_OTHER.get(found[1], found[1]) if found else label
 
 
+def code_of(name: str) -> str:
+    """The code of what a person, a file or a classifier calls a language: `de` of de, DE, de-AT, deu and deu_Latn.
+
+    A code of no language known here is its own. `als` without a script is Alemannic.
+    """
+    if _WITH_SCRIPT.fullmatch(name):
+        return language_of(name)
+    code = name.replace("-", "_").partition("_")[0].lower()
+    return code if code == "als" else _BY_OTHER.get(code, code)
+
+
 def names_of(label: str) -> frozenset[str]:
     """All that a recipe may call a label: itself, its code with and without the script, and other codes of it."""
     found = _WITH_SCRIPT.fullmatch(label)

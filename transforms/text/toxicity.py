@@ -10,12 +10,12 @@ from pydantic import Field, model_validator
 from schemas.errors import RecipeError
 from transforms.base import Outcome, Params, Transform, Verdicts, append_columns, append_fields, partition
 from transforms.registry import register
+from transforms.text.language_codes import code_of
 from transforms.text.toxicity_lists import (
     UNSPACED,
     WordList,
     Words,
     fold,
-    language_code,
     num_words,
     own_lists,
     read_lists,
@@ -49,7 +49,7 @@ class ToxicityParams(Params):
         return self
 
 
-@register("text.toxicity", version=1)
+@register("text.toxicity", version=2)
 class Toxicity(Transform[ToxicityParams]):
     """Adds `toxicity.flagged_words` and `toxicity.flagged_ratio`, and rejects rows above either limit.
 
@@ -98,8 +98,8 @@ class Toxicity(Transform[ToxicityParams]):
     def _codes(self, lang: str | None) -> list[str]:
         """The languages whose lists apply to a row."""
         if self.params.languages is not None:
-            return [language_code(language) for language in self.params.languages]
-        return list(self._lists) if lang is None else [language_code(lang)]
+            return [code_of(language) for language in self.params.languages]
+        return list(self._lists) if lang is None else [code_of(lang)]
 
     def _count(self, text: Words, codes: list[str]) -> tuple[int, float, str | None]:
         """(flagged entries, their share of the text's words, the first).
