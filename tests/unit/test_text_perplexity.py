@@ -217,3 +217,14 @@ def test_wrong_parameters() -> None:
         step.setup()
     with pytest.raises(SchemaError, match=r"put text\.language before it"):
         step.output_schema(SAMPLE)
+
+
+def test_a_model_serves_its_language_by_any_name() -> None:
+    step = build("text.perplexity", {"models": {"eng_Latn": str(MODEL)}, "cutoffs": {"eng": [1, 2]}})
+    assert (step.params.models, step.params.cutoffs) == ({"en": str(MODEL)}, {"en": (1, 2)})
+    step.setup()
+    step = build("text.perplexity", {"models": {"de": str(MODEL)}})
+    with pytest.raises(
+        RecipeError, match=r"was trained on 'en', and `models` has it for 'de'; train one with --lang de"
+    ):
+        step.setup()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 #: the code that rows are known by -> other codes of the same language: ISO 639-1 (or what lid.176 has), then ISO 639-2
 #: and 639-3, of a macrolanguage also its member that texts are in
@@ -49,6 +52,10 @@ def code_of(name: str) -> str:
         return language_of(name)
     code = name.replace("-", "_").partition("_")[0].lower()
     return code if code == "als" else _BY_OTHER.get(code, code)
+
+
+#: a parameter that names a language, in whatever way: it is known by its code
+Code = Annotated[str, AfterValidator(code_of)]
 
 
 def names_of(label: str) -> frozenset[str]:
