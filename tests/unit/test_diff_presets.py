@@ -210,4 +210,4 @@ def test_errors_say_what_to_do(arguments: tuple, expected: str) -> None:
 def test_nothing_read_is_nothing_changed(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("")
     code, out, _ = run("text.gopher_quality", tmp_path / "a.jsonl")
-    assert code == 0 and "0 rows" in out and "same verdict" in out
+    assert code == 0 and "0 rows" in out and "No row was judged." in out and "same verdict" not in out
