@@ -9,6 +9,7 @@ import typer
 
 from pipeline.alignment import train_lexicon
 from pipeline.recipe import load_recipe
+from pipeline.storage import check_writable
 
 app = typer.Typer(help="Score pairs of translations.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -26,6 +27,7 @@ def train(
     max_pairs: Annotated[int, typer.Option(min=1, help="Pairs to learn from, chosen by hash.")] = 200_000,
 ) -> None:
     """Learn a lexicon (IBM Model 1, both directions) from the pairs that RECIPE's steps before pair.score keep."""
+    check_writable(out)
     made = train_lexicon(load_recipe(recipe, overrides), out, max_pairs)
     print(
         f"{out}: {made.translations:,} translations from {made.learned_from:,} pairs"

@@ -12,7 +12,8 @@ from rich.console import Console
 
 from jobs.progress import RunProgress
 from pipeline.classifier import Corpus, classifier_from_files
-from pipeline.texts import text_source, unread_lines
+from pipeline.reading import open_files, unread_lines
+from pipeline.storage import check_writable
 from schemas.errors import SluiceError
 from transforms.registry import parse_params
 from transforms.text.classifier import ClassifierParams
@@ -33,7 +34,7 @@ def train(
     out: Annotated[Path, typer.Option(help="The model file to write: .bin, which any fastText opens.")],
     source: Annotated[
         str | None,
-        typer.Option(help="Their format: jsonl, parquet, arrow, text, …; default: by the ending of the first path."),
+        typer.Option(help="Their format: jsonl, parquet, arrow, text, …; default: by their names."),
     ] = None,
     column: Annotated[str | None, typer.Option(help="The text column, when it is not called text.")] = None,
     labels: Annotated[str, typer.Option(help="What to call the two, without __label__.")] = "hq,cc",
@@ -62,9 +63,9 @@ def train(
         | {"min_count": min_count, "seed": seed},
     )
     names = _two(labels)
+    check_writable(out)
     corpora = [
-        Corpus(name, text_source(paths, source, column))
-        for name, paths in zip(names, (positive, negative), strict=True)
+        Corpus(name, open_files(paths, source, column)) for name, paths in zip(names, (positive, negative), strict=True)
     ]
     with RunProgress(Console(stderr=True)) as listener:
         found = classifier_from_files((corpora[0], corpora[1]), params, max_rows, out, listener)

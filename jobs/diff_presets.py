@@ -85,7 +85,9 @@ def _print(found: dict[str, Any]) -> None:
     console.print()
     console.print(table)
     if not found["changes"]:
-        console.print("\nEvery row has the same verdict under all of them.")
+        console.print(
+            "\nEvery row has the same verdict under all of them." if found["rows"] else "\nNo row was judged."
+        )
         return
     table = _table("kept by", "rejected by", "reason", "because of", ">rows", "keeps", "rejects", "for example")
     for change in found["changes"]:

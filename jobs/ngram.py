@@ -10,7 +10,8 @@ from rich.console import Console
 
 from jobs.progress import RunProgress
 from pipeline.ngram import ngram_from_files
-from pipeline.texts import text_source, unread_lines
+from pipeline.reading import open_files, unread_lines
+from pipeline.storage import check_writable
 from transforms.registry import parse_params
 from transforms.text.ngram_train import NgramParams
 
@@ -35,7 +36,7 @@ def train(
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option(help="Their format: jsonl, parquet, arrow, text, …; default: by the ending of the first path."),
+        typer.Option(help="Their format: jsonl, parquet, arrow, text, …; default: by their names."),
     ] = None,
     column: Annotated[str | None, typer.Option(help="The text column, when it is not called text.")] = None,
     order: Annotated[int, typer.Option(help="Words in the longest n-gram.")] = 3,
@@ -56,9 +57,10 @@ def train(
         {"order": order, "min_word_count": min_word_count, "min_ngram_count": min_ngram_count}
         | {"max_bytes": max_bytes, "seed": seed},
     )
-    judged = None if terciles_of is None else text_source(terciles_of, source, column)
+    check_writable(out)
+    judged = None if terciles_of is None else open_files(terciles_of, source, column)
     with RunProgress(Console(stderr=True)) as listener:
-        made = ngram_from_files(text_source(paths, source, column), judged, lang, params, out, listener)
+        made = ngram_from_files(open_files(paths, source, column), judged, lang, params, out, listener)
     for line in unread_lines(made.unread):
         print(line)
     head, middle = made.cutoffs

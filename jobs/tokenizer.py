@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.texts import read_texts, text_source
+from pipeline.reading import open_files, read_texts
+from pipeline.storage import check_writable
 from transforms.tokens.train import train_bpe
 
 app = typer.Typer(help="Train tokenizers.", no_args_is_help=True, rich_markup_mode=None)
@@ -28,6 +29,7 @@ def train(
     min_frequency: Annotated[int, typer.Option(min=1, help="Pairs seen less often are not merged.")] = 2,
 ) -> None:
     """Train a byte-level BPE tokenizer on raw text and save it for recipes and the model."""
-    made = train_bpe(read_texts(text_source(paths, source, column)), vocab_size, min_frequency)
+    check_writable(out / "tokenizer.json")
+    made = train_bpe(read_texts(open_files(paths, source, column)), vocab_size, min_frequency)
     made.save(out)
     print(f"{out}: {made.vocab_size:,} entries, fingerprint {made.fingerprint[:12]}")

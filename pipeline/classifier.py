@@ -19,9 +19,9 @@ import psutil
 import pyarrow as pa
 
 from pipeline.progress import Listener
+from pipeline.reading import read_kept, unread_lines
 from pipeline.sources.base import Source
 from pipeline.storage import committed, map_arrow, write_arrow
-from pipeline.texts import read_batches
 from schemas.errors import SluiceError
 from transforms.select.sample import draw
 from transforms.text.classifier import ClassifierParams, Lines, train_classifier
@@ -89,7 +89,7 @@ def classifier_from_files(
 
 def _rows(source: Source, unread: Counter[str] | None = None) -> Iterator[tuple[list[str], list[str]]]:
     """(ids, lines) of the rows with text, batch by batch."""
-    for batch in read_batches(source, unread):
+    for batch in read_kept(source, unread):
         lines = [one_line(text) for text in batch.column("text").to_pylist()]
         rows = [(name, line) for name, line in zip(batch.column("id").to_pylist(), lines, strict=True) if line]
         if rows:
@@ -101,15 +101,18 @@ def _limits(corpora: tuple[Corpus, Corpus], seed: int, max_rows: int, unread: Co
     smallest = []
     for corpus in corpora:
         found = np.empty(0, np.uint64)
-        for ids, _ in _rows(corpus.source, unread):
+        unread_here: Counter[str] = Counter()
+        for ids, _ in _rows(corpus.source, unread_here):
             found = np.concatenate([found, np.asarray([draw(name, seed) for name in ids], np.uint64)])
             if len(found) > 2 * max_rows:
                 found = np.partition(found, max_rows)[:max_rows]
         smallest.append(np.sort(found)[:max_rows])
+        unread.update(unread_here)
         if len(found) < 2:
             raise SluiceError(
-                f"{len(found)} rows with text for label {corpus.label!r} in {corpus.source.params.paths}; a classifier"
-                " needs at least 2. Are the paths, --source and --column right?"
+                f"{len(found)} rows with text for label {corpus.label!r} in"
+                f" {', '.join([*corpus.source.params.paths, *unread_lines(unread_here)])}; a classifier needs at least"
+                " 2. Are the paths, --source and --column right?"
             )
     taken = min(map(len, smallest))
     return [int(found[taken - 1]) for found in smallest]

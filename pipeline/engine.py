@@ -155,7 +155,13 @@ def apply_isolated(step: Step, batch: pa.RecordBatch) -> tuple[Outcome, int]:
             raise
         padded = _with_nulls(batch, step.transform.output_schema(batch.schema))
         return partition(padded, Verdicts([ERROR], [f"{type(error).__name__}: {error}"[:500]])), 1
-    if not isinstance(step.transform, Explode):
+    if isinstance(step.transform, Explode):
+        lost = set(batch.column("source").to_pylist()).difference(
+            outcome.kept.column("source").to_pylist(), outcome.rejected.column("source").to_pylist()
+        )
+        if lost:
+            raise LostRowsError(f"{step.label} lost rows: {', '.join(sorted(lost))[:500]}")
+    else:
         whole = outcome.rejected.column("reject.part").null_count
         if outcome.kept.num_rows + whole != batch.num_rows:
             raise LostRowsError(

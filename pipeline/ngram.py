@@ -16,9 +16,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.progress import Listener
+from pipeline.reading import read_kept, unread_lines
 from pipeline.sources.base import Source
 from pipeline.storage import write_arrow
-from pipeline.texts import read_batches
 from schemas.errors import SluiceError
 from transforms.select.sample import draw
 from transforms.text.ngram_count import WordNumbers
@@ -66,8 +66,9 @@ def ngram_from_files(
     listener("reading", 1, 1)
     if not words:
         raise SluiceError(
-            f"no word occurs {params.min_word_count} times in {source.params.paths}; give more text, or lower"
-            " --min-word-count"
+            f"no word occurs {params.min_word_count} times in"
+            f" {', '.join([*source.params.paths, *unread_lines(unread)])}; give more text, or lower --min-word-count."
+            " Are the paths, --source and --column right?"
         )
     listener("counting", 0, 1)
     model = new_model(lang, words, train_ngrams(sequence, params))
@@ -89,7 +90,7 @@ def ngram_from_files(
 def _limit(source: Source, params: NgramParams, unread: Counter[str]) -> int:
     """The greatest draw that is taken: all rows when they fit `max_bytes`, at least one."""
     sizes = [np.empty((0, 2), np.uint64)]
-    for batch in read_batches(source, unread):
+    for batch in read_kept(source, unread):
         drawn = [draw(name, params.seed) for name in batch.column("id").to_pylist()]
         lengths = pc.binary_length(batch.column("text")).to_numpy(zero_copy_only=False)
         sizes.append(np.stack([np.asarray(drawn, np.uint64), lengths.astype(np.uint64)], axis=1))
@@ -105,6 +106,6 @@ def _is_held_out(name: str, seed: int) -> bool:
 
 def _chosen(source: Source, wanted: Callable[[str], bool]) -> Iterator[pa.Array]:
     """The texts of the rows whose id is wanted, batch by batch."""
-    for batch in read_batches(source):
+    for batch in read_kept(source):
         mask = pa.array([wanted(name) for name in batch.column("id").to_pylist()], pa.bool_())
         yield batch.column("text").filter(mask)

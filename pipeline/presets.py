@@ -22,12 +22,15 @@ from schemas.errors import RecipeError
 from schemas.recipe import Recipe
 from transforms.base import Outcome, Transform
 from transforms.dedup.base import Dedup
+from transforms.dedup.spans import SpanDedup
 from transforms.registry import build, get
 from transforms.signals import compute_signals
 
 DEFINITION = "definition"
 PARAMETER = "parameter"
 _PRESET = "preset"
+#: source and id of a row
+_Key = tuple[str, str]
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ def preset_names(use: str) -> list[str]:
 
 def make_variants(use: str, base: dict[str, Any], changes: Sequence[tuple[str, dict[str, Any]]]) -> list[Variant]:
     """The step `use` with `base` parameters under each change, (label, parameters); raises RecipeError."""
-    if issubclass(get(use), Dedup):
+    if issubclass(get(use), Dedup | SpanDedup):
         raise RecipeError(f"{use} compares rows with each other; diff-presets is for steps that judge each row alone")
     labels = [label for label, _ in changes]
     if len(labels) < 2:
@@ -126,12 +129,12 @@ class Comparison:
             differing = verdicts[a].keys() ^ verdicts[b].keys()
             self.agreeing[a, b] += batch.num_rows - len(differing)
             if differing:
-                sources = batch.column("source").to_pylist()
-                self._changed(batch, a, b, verdicts[b], [s in differing and s in verdicts[b] for s in sources])
-                self._changed(batch, b, a, verdicts[a], [s in differing and s in verdicts[a] for s in sources])
+                keys = _keys(batch)
+                self._changed(batch, a, b, verdicts[b], [key in differing and key in verdicts[b] for key in keys])
+                self._changed(batch, b, a, verdicts[a], [key in differing and key in verdicts[a] for key in keys])
 
     def _changed(
-        self, batch: pa.RecordBatch, keeper: int, rejecter: int, verdicts: dict[str, tuple[str, str]], mask: list[bool]
+        self, batch: pa.RecordBatch, keeper: int, rejecter: int, verdicts: dict[_Key, tuple[str, str]], mask: list[bool]
     ) -> None:
         """Counts the rows of `mask`, which `keeper` keeps and `rejecter` rejects."""
         changed = batch.filter(pa.array(mask))
@@ -141,17 +144,17 @@ class Comparison:
         swapped = self._swapped[keeper, rejecter]
         still = None if swapped is None else _verdicts(swapped, changed)
         only = PARAMETER if _preset(kept_by) == _preset(rejected_by) else DEFINITION
-        for row, source in enumerate(changed.column("source").to_pylist()):
-            reason, detail = verdicts[source]
-            cause = only if still is None else DEFINITION if source in still else PARAMETER
+        for row, key in enumerate(_keys(changed)):
+            reason, detail = verdicts[key]
+            cause = only if still is None else DEFINITION if key in still else PARAMETER
             cell = self.cells.setdefault((keeper, rejecter, reason, cause), Cell())
             cell.count += 1
-            name = detail.partition(" ")[0]
-            kept_at, rejected_at = (_measured(t, name, changed, row) for t in (kept_by, rejected_by))
+            signal = detail.partition(" ")[0]
+            kept_at, rejected_at = (_measured(t, signal, changed, row) for t in (kept_by, rejected_by))
             cell.kept_at, cell.rejected_at = _widen(cell.kept_at, kept_at), _widen(cell.rejected_at, rejected_at)
             if len(cell.examples) < self.num_examples:
-                row_id = changed.column("id")[row].as_py()
-                cell.examples.append({"id": row_id, "source": source, "detail": detail, "kept_at": kept_at})
+                source, name = key
+                cell.examples.append({"id": name, "source": source, "detail": detail, "kept_at": kept_at})
 
     def result(self) -> dict[str, Any]:
         """What was found, in a fixed order: JSON-able."""
@@ -204,13 +207,18 @@ def compare(
     return comparison.result()
 
 
-def _verdicts(transform: Transform, batch: pa.RecordBatch) -> dict[str, tuple[str, str]]:
-    """(reason, detail) of the rows the transform rejects, by source."""
+def _keys(batch: pa.RecordBatch) -> list[_Key]:
+    """What tells rows apart: those that a step made of one row have its source and ids of their own."""
+    return list(zip(*(batch.column(name).to_pylist() for name in ("source", "id")), strict=True))
+
+
+def _verdicts(transform: Transform, batch: pa.RecordBatch) -> dict[_Key, tuple[str, str]]:
+    """(reason, detail) of the rows the transform rejects."""
     outcome, _ = apply_isolated(Step(transform.name, transform), batch)
     rejected = outcome.rejected.filter(pc.is_null(outcome.rejected.column("reject.part")))
-    names = ("source", "reject.reason", "reject.detail")
-    rows = zip(*(rejected.column(name).to_pylist() for name in names), strict=True)
-    return {source: (reason, detail or "") for source, reason, detail in rows}
+    reasons, details = (rejected.column(name).to_pylist() for name in ("reject.reason", "reject.detail"))
+    rows = zip(_keys(rejected), reasons, details, strict=True)
+    return {key: (reason, detail or "") for key, reason, detail in rows}
 
 
 def _preset(transform: Transform) -> Any:

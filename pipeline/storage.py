@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from schemas.errors import SluiceError
+
 
 @contextmanager
 def committed(path: str | Path) -> Iterator[Path]:
@@ -29,6 +31,20 @@ def committed(path: str | Path) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def check_writable(path: str | Path) -> None:
+    """Raises SluiceError when no file can be written to `path`: before the work that it shall hold, not after it. Makes
+    its folder."""
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise SluiceError(f"cannot write {str(path)!r} ({error.strerror}); choose another --out") from error
+    if path.is_dir():
+        raise SluiceError(f"{str(path)!r} is a folder; give --out a file in it")
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

@@ -35,7 +35,7 @@ ASSET = Path(__file__).parents[1] / "transforms" / "text" / "assets" / "language
 RELATIVES = {
     "af": "nl", "az": "tr", "be": "uk", "bs": "hr", "ca": "es", "cy": "en", "eo": "es", "eu": "hu", "ga": "en",
     "gl": "es", "gu": "hi", "hy": "el", "is": "sv", "ka": "tr", "kk": "tr", "km": "th", "kn": "te", "la": "it",
-    "lo": "th", "lv": "lt", "mk": "bg", "ml": "ta", "my": "th", "nn": "nb", "sq": "ro", "uz": "tr",
+    "lo": "th", "lv": "lt", "mk": "bg", "ml": "ta", "my": "th", "nn": "no", "sq": "ro", "uz": "tr",
 }  # fmt: skip
 COLUMNS = {
     "word_chars": "signal.gopher.word_length.paper",
@@ -149,7 +149,8 @@ def main() -> None:
 
 def written(code: str, entry: dict[str, Any], origin: str, by_transform: dict[str, dict[str, float]]) -> str:
     """A language's entry as YAML."""
-    lines = [f"{code}:", f"  labels: {json.dumps(entry['labels'])}"]
+    key = '"no"' if code == "no" else code  # YAML's false
+    lines = [f"{key}:", *([f"  also: {json.dumps(entry['also'])}"] if "also" in entry else [])]
     if "stop_words" in entry:
         lines.append(f"  stop_words: {json.dumps(entry['stop_words'], ensure_ascii=False)}")
     lines.append(f"  from: {origin}")

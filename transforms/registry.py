@@ -79,4 +79,5 @@ def describe(problem: Any, model: Any) -> str:
     place = ".".join(str(step) for step in problem["loc"])
     if problem["type"] == "extra_forbidden":
         return f"{place}: no such parameter; {nearest(str(problem['loc'][-1]), list(model.model_fields))}"
-    return f"{place}: {problem['msg']} (got {problem.get('input')!r:.80})"
+    told = f"{problem['msg'].removeprefix('Value error, ')} (got {problem.get('input')!r:.80})"
+    return f"{place}: {told}" if place else told  # no place: what parameters say together

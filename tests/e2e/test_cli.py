@@ -69,6 +69,10 @@ def test_help_lists_every_command(sluice):
             "steps[0] (text.normalise): unknown transform 'text.normalise'; did",
         ),
         ({"steps": [{"use": "select.sample", "with": {"fractoin": 1}}]}, "did you mean 'fraction'?"),
+        (
+            {"steps": [{"use": "text.line_dedup_across", "with": {"keep": "first"}}]},
+            "steps[0] (text.line_dedup_across): keep: first goes with max_count: null",
+        ),
         ({"steps": [{"use": "image.size"}]}, "image.decode"),
         ({"inputs": [{"use": "json", "with": {"paths": "x"}}]}, "did you mean 'jsonl'?"),
         ({"token": {}}, "token: no such parameter; did you mean 'tokens'?"),

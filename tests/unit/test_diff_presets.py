@@ -11,10 +11,12 @@ import yaml
 from typer.testing import CliRunner
 
 from jobs import diff_presets as command
+from pipeline.engine import Step
 from pipeline.presets import compare, make_variants, preset_names, recipe_step
 from pipeline.reading import open_files, read_all
 from pipeline.recipe import load_recipe
 from schemas.errors import RecipeError, SluiceError
+from transforms.registry import build
 
 _APP = typer.Typer()
 _APP.command()(command.diff_presets)
@@ -124,6 +126,17 @@ def test_a_step_that_edits_is_compared_too(tmp_path: Path) -> None:
     assert changed(found) == [("paper", "datatrove", "too_few_sentences", "parameter", 1)]
 
 
+def test_rows_made_of_one_row_are_judged_apart(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"text": "One is here. Two are there now.\tEins ist hier. Zwei da."}) + "\n")
+    before = [Step(name, build(name, params)) for name, params in (("pair.split", {}), ("pair.align", {}))]
+    limits = [(f"{ratio}", {"max_word_ratio": ratio, "max_letter_ratio": None}) for ratio in (1.5, 3)]
+    found = compare(read_all([open_files([str(path)])]), make_variants("pair.length_ratio", {}, limits), before)
+    assert (found["rows"], [variant["kept"] for variant in found["variants"]]) == (2, [1, 2])
+    assert changed(found) == [("3", "1.5", "uneven_words", "parameter", 1)]
+    assert found["agreement"][0][1] == 0.5
+
+
 @pytest.fixture
 def recipe(tmp_path: Path, corpus: Path) -> Path:
     made = {
@@ -175,12 +188,15 @@ def test_the_command_prints_a_table_or_json(recipe: Path, corpus: Path) -> None:
     [
         (("text.gopher_quality",), "name the files to read"),
         (("text.gopher_quality", "a.csv"), "'a.csv' does not tell its format; say which with --source"),
+        (("text.gopher_quality", "schemas"), "'schemas' does not tell its format; say which with --source"),
+        (("text.gopher_quality", "tests/cases/files"), "several formats (arrow, jsonl, text)"),
         (("text.gopher_quality", "a.jsonl", "b.parquet"), "several formats (jsonl, parquet)"),
         (("text.gopher_quality", "a.jsonl", "--presets", "paper"), "name at least two"),
         (("text.gopher_quality", "a.jsonl", "--presets", "paper,paper"), "'paper' is named twice"),
         (("text.gopher_quality", "a.jsonl", "--presets", "paper,papr"), "preset: Input should be"),
         (("text.language", "a.jsonl"), "text.language has no presets"),
         (("text.minhash_dedup", "a.jsonl", "--variant", "ngram: 5", "--variant", "ngram: 6"), "judge each row alone"),
+        (("text.line_dedup_across", "a.jsonl"), "compares rows with each other"),
         (("text.gopher_quality", "a.jsonl", "--variant", "min_words"), "not a parameter and its value"),
         (("text.gopher_quality", "a.jsonl", "--set", "min_words"), "write it as parameter=value"),
     ],
@@ -194,4 +210,4 @@ def test_errors_say_what_to_do(arguments: tuple, expected: str) -> None:
 def test_nothing_read_is_nothing_changed(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text("")
     code, out, _ = run("text.gopher_quality", tmp_path / "a.jsonl")
-    assert code == 0 and "0 rows" in out and "same verdict" in out
+    assert code == 0 and "0 rows" in out and "No row was judged." in out and "same verdict" not in out

@@ -7,7 +7,18 @@ import pytest
 
 from pipeline.engine import ERROR, Step, modality, run_steps, signal_plan, steps_schema
 from schemas.sample import SAMPLE, SENTINEL, sample_batch
-from transforms.base import Filter, Map, Outcome, Params, Transform, Verdicts, append_columns, append_fields
+from transforms.base import (
+    Explode,
+    Filter,
+    Map,
+    Outcome,
+    Params,
+    Transform,
+    Verdicts,
+    append_columns,
+    append_fields,
+    partition,
+)
 
 
 class NoParams(Params):
@@ -51,6 +62,16 @@ class Loses(Transform[NoParams]):
         return Outcome(kept, NoX(NoParams()).apply(kept.slice(0, 0)).rejected)
 
 
+class Forgets(Explode[NoParams]):
+    """Two rows of each but the first, which yields none."""
+
+    name, version = "test.forgets", 1
+
+    def explode(self, batch):
+        children = pa.array([row for row in range(1, batch.num_rows) for _ in range(2)], pa.int64())
+        return partition(batch.take(children), Verdicts([None] * len(children)))
+
+
 def step(number: int, cls: type, **more) -> Step:
     return Step(f"{number}:{cls.name}", cls(NoParams()), **more)
 
@@ -88,6 +109,11 @@ def test_a_row_that_raises_is_rejected_alone():
 def test_a_step_that_loses_a_row_is_our_own_defect():
     with pytest.raises(AssertionError, match="2 in, 1 kept, 0 rejected"):
         run_steps([step(1, Loses)], batch_of("a", "b"))
+
+
+def test_a_row_that_yields_none_must_be_rejected():
+    with pytest.raises(AssertionError, match=r"1:test\.forgets lost rows: s#0"):
+        run_steps([step(1, Forgets)], batch_of("a", "b", "c"))
 
 
 def test_a_guard_lets_other_modalities_pass_in_place():

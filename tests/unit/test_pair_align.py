@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.pairs import pair_batch
+from transforms.base import append_columns
 from transforms.kernels import alignment as kernels
 from transforms.pair.align import align
 from transforms.pair.lengths import VARIANCE
@@ -111,3 +114,18 @@ def test_sentences_are_those_that_are_counted() -> None:
     text = "Dr. Smith came. He went!\nA title\n这是一句。这是两句。 e.g. this? — \n\n"
     assert split_sentences(text) == ["Dr. Smith came.", "He went!", "A title", "这是一句。", "这是两句。", "e.g. this?"]
     assert sum(count_sentences(line) for line in text.splitlines()) == 6
+
+
+def test_a_document_is_not_repeated_for_each_of_its_pairs() -> None:
+    document = "One is here.\n" * 4000
+    batch, step = pair_batch([(document, document)]), build("pair.align", {})
+    meta = json.dumps({"target": document})
+    batch = append_columns(batch, [(batch.schema.field("meta"), [meta])])
+    usual = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(usual)
+    pa.set_memory_pool(pool)
+    try:
+        assert step.apply(batch).kept.column("meta").to_pylist() == [meta, *["{}"] * 3999]
+    finally:
+        pa.set_memory_pool(usual)
+    assert pool.max_memory() < 100 * len(document)

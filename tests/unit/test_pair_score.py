@@ -270,11 +270,17 @@ def one_entry(value: float | None) -> pa.Table:
     )
 
 
+def _with_a_width_of_166_bits() -> bytes:
+    """A lexicon whose footer says so of its integers."""
+    return LEXICON.read_bytes()[:2052] + bytes([166]) + LEXICON.read_bytes()[2053:]
+
+
 @pytest.mark.parametrize(
     ("table", "expected"),
     [
         (None, r"there is no lexicon .*sluice alignment train RECIPE"),
         (b"not arrow", "cannot be used as a lexicon"),
+        (_with_a_width_of_166_bits(), "cannot be used as a lexicon"),
         (pa.table({"a": [1]}), "not a lexicon of sluice alignment train"),
         (one_entry(math.nan), "damaged"),
         (one_entry(0.0), "damaged"),

@@ -19,7 +19,7 @@ from tests.pairs import SENTENCES, pair_batch, strange_pairs
 from transforms.pair.language import copied_ratio
 from transforms.pair.lengths import deviation, num_letters, num_words, ratio
 from transforms.pair.numbers import agreement, links, numbers
-from transforms.pair.scripts import script_share, scripts_of
+from transforms.pair.scripts import script_share
 from transforms.registry import build, catalog
 
 _LEXICON = "tests/cases/files/lexicon.arrow"
@@ -77,7 +77,8 @@ def test_lengths_are_weighed_by_script() -> None:
 
 
 def test_scripts_of_languages() -> None:
-    assert scripts_of("sr") == ("Latin", "Cyrillic") and scripts_of("deu_Latn") == () and scripts_of("qqq") == ()
+    assert script_share("Reka je река", "sr") == 1.0 and script_share("Reka", "qqq") is None
+    assert script_share("Fluss река", "deu_Latn") == script_share("Fluss река", "de") == 5 / 9
     assert script_share("日本語 ABC", "ja") == 0.5 and script_share("123", "ja") is None
     # combining marks and letters shared by scripts are nobody's fault
     assert script_share("ー", "ja") == 1.0 and script_share("क्", "hi") == 1.0

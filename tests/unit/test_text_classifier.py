@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import pipeline.classifier
 from jobs import cli
 from pipeline.classifier import Corpus, classifier_from_files
-from pipeline.texts import text_source
+from pipeline.reading import open_files
 from schemas.errors import RecipeError, SluiceError
 from transforms.registry import build
 from transforms.text.classifier import ClassifierParams
@@ -73,7 +73,7 @@ def test_report_by_hand() -> None:
 
 
 def train(positive: Path | str, negative: Path | str, out: Path, column: str = "body", **changes: object) -> Report:
-    sources = [text_source([str(paths)], None, column) for paths in (positive, negative)]
+    sources = [open_files([str(paths)], None, column) for paths in (positive, negative)]
     params = PARAMS.model_copy(update=changes)
     corpora = (Corpus("hq", sources[0]), Corpus("cc", sources[1]))
     return classifier_from_files(corpora, params, 1000, out, lambda *_: None).report
@@ -122,7 +122,7 @@ def test_as_many_rows_of_either_label_and_a_tenth_held_out(tmp_path: Path) -> No
 
 
 def _limits(good: Path, bad: Path, max_rows: int) -> list[tuple[list[int], int]]:
-    corpora = tuple(Corpus("x", text_source([str(path)])) for path in (good, bad))
+    corpora = tuple(Corpus("x", open_files([str(path)])) for path in (good, bad))
     limits = pipeline.classifier._limits(corpora, 17, max_rows, Counter())
     draws = []
     for corpus, limit in zip(corpora, limits, strict=True):
@@ -205,4 +205,26 @@ def test_the_command(sluice: Callable[..., tuple[int, str, str]], tmp_path: Path
     code, _, err = sluice("classifier", "train", *files, *shape, "--dim", 0)
     assert code == 1 and "dim" in err
     code, _, err = sluice("classifier", "train", *files, *shape, "--column", "text")
-    assert code == 1 and "0 rows with text for label 'hq'" in err
+    assert (
+        code == 1 and "0 rows with text for label 'hq'" in err and "classifier_good.jsonl, not read: 12 no_text;" in err
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("classifier", "train", "--positive", "nothing.jsonl", "--negative", "nothing.jsonl"),
+        ("ngram", "train", "nothing.jsonl", "--lang", "en"),
+        ("alignment", "train", "recipes/parallel_text_v1.yaml"),
+        ("tokenizer", "train", "nothing.jsonl"),
+    ],
+)
+def test_where_nothing_can_be_written_nothing_is_trained(
+    command: tuple[str, ...], sluice: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder" / "tokenizer.json").mkdir(parents=True)
+    code, _, err = sluice(*command, "--out", tmp_path / "file" / "made")
+    assert code == 1 and "cannot write" in err and "choose another --out" in err
+    code, _, err = sluice(*command, "--out", tmp_path / "folder")
+    assert code == 1 and "is a folder; give --out a file in it" in err

@@ -146,8 +146,12 @@ def test_labels() -> None:
         "deu_Latn": "de",
         "zh-Hant": "zh",
         "cmn_Hani": "zh",
-        "no": "nb",
-        "nob_Latn": "nb",
+        "no": "no",
+        "nb": "no",
+        "nob_Latn": "no",
+        "ger": "de",
+        "yue": "zh",
+        "prs_Arab": "fa",
     }
     labels |= {"EN": "en", "arb_Arab": "ar", "quc": "quc", "xyz_Latn": "xyz", "als": "als", "als_Latn": "sq"}
     assert {label: language_of(label) for label in labels} == labels

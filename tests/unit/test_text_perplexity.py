@@ -15,8 +15,8 @@ import pytest
 
 from jobs import cli
 from pipeline.ngram import ngram_from_files
+from pipeline.reading import open_files
 from pipeline.storage import write_arrow
-from pipeline.texts import text_source
 from schemas.errors import RecipeError, SchemaError, SluiceError
 from schemas.sample import SAMPLE
 from transforms.registry import build
@@ -68,7 +68,7 @@ def jsonl(path: Path, texts: list[str]) -> Path:
 
 
 def train(path: Path, judged: Path | None, out: Path, **params: int) -> Any:
-    sources = [None if paths is None else text_source([str(paths)]) for paths in (path, judged)]
+    sources = [None if paths is None else open_files([str(paths)]) for paths in (path, judged)]
     assert sources[0] is not None
     return ngram_from_files(sources[0], sources[1], "en", NgramParams(**params), out, lambda *_: None)
 
@@ -217,3 +217,14 @@ def test_wrong_parameters() -> None:
         step.setup()
     with pytest.raises(SchemaError, match=r"put text\.language before it"):
         step.output_schema(SAMPLE)
+
+
+def test_a_model_serves_its_language_by_any_name() -> None:
+    step = build("text.perplexity", {"models": {"eng_Latn": str(MODEL)}, "cutoffs": {"eng": [1, 2]}})
+    assert (step.params.models, step.params.cutoffs) == ({"en": str(MODEL)}, {"en": (1, 2)})
+    step.setup()
+    step = build("text.perplexity", {"models": {"de": str(MODEL)}})
+    with pytest.raises(
+        RecipeError, match=r"was trained on 'en', and `models` has it for 'de'; train one with --lang de"
+    ):
+        step.setup()

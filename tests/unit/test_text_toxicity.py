@@ -14,7 +14,8 @@ from schemas.errors import RecipeError
 from schemas.sample import SENTINEL, sample_batch
 from transforms.base import Outcome, append_columns
 from transforms.registry import build
-from transforms.text.toxicity_lists import Words, fold, language_code, own_lists, read_lists, word_list
+from transforms.text.language_codes import code_of
+from transforms.text.toxicity_lists import Words, fold, own_lists, read_lists, word_list
 
 
 def _run(rows: list[tuple[str, str | None]], **params: object) -> Outcome:
@@ -90,8 +91,8 @@ def test_own_lists_say_nothing_of_their_fold_twice() -> None:
 
 
 def test_labels_of_every_model_name_one_list() -> None:
-    assert [language_code(label) for label in ("en", "eng_Latn", "zh-Hans", "cmn_Hani", "PT-BR")] == [
-        *("en", "en", "zh", "zh", "pt")
+    assert [code_of(label) for label in ("en", "eng_Latn", "zh-Hans", "cmn_Hani", "PT-BR", "nb")] == [
+        *("en", "en", "zh", "zh", "pt", "no")
     ]
 
 

@@ -28,6 +28,8 @@ class AlignParams(Params):
 
     #: share of both documents' letters in sentences that were left without one
     max_unaligned_ratio: float = Field(default=0.5, ge=0, le=1)
+    #: of either side; a long novel has fewer. The table of alignments takes a kilobyte a sentence
+    max_sentences: int = Field(default=30_000, ge=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +49,12 @@ class Align(Explode[AlignParams]):
 
     Sentences without a counterpart are left out, and counted: a row has its `pair.bead`, `pair.bead_cost` (negative log
     probability) and the document's `pair.unaligned_ratio`. `pair.score` knows words, which this does not: use it next.
-    A document of media parts is rejected, since it could not be told to which sentence they go.
+    The document's `meta` goes with its first pair; the others have none. A document of media parts is rejected, since
+    it could not be told to which sentence they go.
     """
 
     Params = AlignParams
-    reasons = frozenset({"has_media", "no_sentences", "poor_alignment"})
+    reasons = frozenset({"has_media", "too_many_sentences", "no_sentences", "poor_alignment"})
     edits_text = True
 
     def output_schema(self, schema: pa.Schema) -> pa.Schema:
@@ -70,11 +73,18 @@ class Align(Explode[AlignParams]):
                 reason, detail = "has_media", f"{parts} media parts"
             elif pair is not None:
                 sentences = split_sentences(pair[0]), split_sentences(pair[1])
-                found, ratio = align(*sentences)
-                if ratio is None:
-                    reason, detail = "no_sentences", f"{len(sentences[0])} and {len(sentences[1])}"
-                elif ratio > self.params.max_unaligned_ratio:
-                    reason, detail = "poor_alignment", f"{ratio:.3f} unaligned > {self.params.max_unaligned_ratio:g}"
+                numbers = f"{len(sentences[0])} and {len(sentences[1])}"
+                if max(map(len, sentences)) > self.params.max_sentences:
+                    reason, detail = "too_many_sentences", f"{numbers}; at most {self.params.max_sentences}"
+                elif not all(sentences):
+                    reason, detail = "no_sentences", numbers
+                else:
+                    found, ratio = align(*sentences)
+                    if ratio > self.params.max_unaligned_ratio or not found:
+                        reason = "poor_alignment"
+                        detail = (
+                            f"{ratio:.3f} unaligned, at most {self.params.max_unaligned_ratio:g}; {len(found)} pairs"
+                        )
             reasons.append(reason)
             details.append(detail)
             ratios.append(ratio)
@@ -87,10 +97,8 @@ class Align(Explode[AlignParams]):
         )
 
 
-def align(source: list[str], target: list[str]) -> tuple[list[Bead], float | None]:
-    """The beads with sentences on both sides, in order, and the share of letters left out (None: a side is empty)."""
-    if not source or not target:
-        return [], None
+def align(source: list[str], target: list[str]) -> tuple[list[Bead], float]:
+    """The beads with sentences on both sides, in order, and the share of letters left out; no side is empty."""
     lengths = [np.array([max(num_letters(sentence), 1.0) for sentence in side]) for side in (source, target)]
     kinds, costs = np.empty(len(source) + len(target), np.uint8), np.empty(len(source) + len(target))
     count = kernels.align(*lengths, VARIANCE, kinds, costs)
@@ -111,17 +119,21 @@ def _exploded(batch: pa.RecordBatch, beads: list[list[Bead] | None]) -> pa.Recor
     """A row for each bead, `id` parent#k; a row that is no pair (None) stays as it is."""
     parents = np.repeat(np.arange(batch.num_rows), [1 if found is None else len(found) for found in beads])
     numbered = [(k, bead) for found in beads for k, bead in ([(0, None)] if found is None else enumerate(found))]
-    rows = batch.take(pa.array(parents))
-    ids, texts = rows.column("id").to_pylist(), rows.column("text").to_pylist()
-    for at, (k, bead) in enumerate(numbered):
-        if bead is not None:
-            ids[at], texts[at] = f"{ids[at]}#{k}", joined(bead.source, bead.target)
-    sides = [None if bead is None else (bead.source, bead.target) for _, bead in numbered]
+    # What may hold the document is not repeated for each of its beads, which would take its square.
+    texts, metas = (batch.column(name).to_pylist() for name in ("text", "meta"))
+    empty = [(batch.schema.field(name), [""] * batch.num_rows) for name in ("text", "meta")]
+    light = append_columns(batch, [*empty, (SIDES, pa.nulls(batch.num_rows, SIDES.type))])
+    children: dict[str, list[str]] = {"id": [], "text": [], "meta": []}
+    for name, parent, (k, bead) in zip(
+        batch.column("id").take(pa.array(parents)).to_pylist(), parents.tolist(), numbered, strict=True
+    ):
+        children["id"].append(name if bead is None else f"{name}#{k}")
+        children["text"].append(texts[parent] if bead is None else joined(bead.source, bead.target))
+        children["meta"].append("{}" if k else metas[parent])
     columns = [
-        (rows.schema.field("id"), ids),
-        (rows.schema.field("text"), texts),
-        (SIDES, sides_array(sides)),
+        *((batch.schema.field(name), values) for name, values in children.items()),
+        (SIDES, sides_array([None if bead is None else (bead.source, bead.target) for _, bead in numbered])),
         (_FIELDS[0], [None if bead is None else f"{bead.num_source}-{bead.num_target}" for _, bead in numbered]),
         (_FIELDS[1], [None if bead is None else bead.cost for _, bead in numbered]),
     ]
-    return append_columns(rows, columns)
+    return append_columns(light.take(pa.array(parents)), columns)

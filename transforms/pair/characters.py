@@ -33,7 +33,8 @@ class CharactersParams(Params):
     """What the characters of a pair must keep to; null switches a rule off."""
 
     #: least share of a side's letters in a script of its language (Granary, Koluguri et al. 2025), but for words that
-    #: the other side has too: names, code. Languages that transforms.pair.scripts does not know are not judged
+    #: the other side has too: names, code. Languages that transforms.text.script_tables
+    #: does not have are not judged
     min_script_ratio: float | None = Field(default=0.8, ge=0, le=1)
     #: least Dice coefficient of the numbers of the two sides, written in any digits and with any separators
     min_number_agreement: float | None = Field(default=0.5, ge=0, le=1)

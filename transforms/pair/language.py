@@ -63,7 +63,9 @@ class PairLanguage(Filter[PairLanguageParams]):
 
     def setup(self) -> None:
         if self._model is None:
-            self._model = load_model(self.params.model)
+            model = load_model(self.params.model)
+            self._names = [names_of(label) for label in model.labels]
+            self._model = model
 
     def output_schema(self, schema: pa.Schema) -> pa.Schema:
         require_pairs(schema, "pair.language")
@@ -110,12 +112,10 @@ class PairLanguage(Filter[PairLanguageParams]):
 
     def _places(self, lang: str) -> list[int]:
         """The model's labels of a language and its relatives; none when it does not know the language."""
-        assert self._model is not None
-        names = [names_of(label) for label in self._model.labels]
-        if not any(lang in of_label for of_label in names):
+        if not any(lang in of_label for of_label in self._names):
             return []
         wanted = {lang}.union(*(group for group in _RELATIVES if group & names_of(lang)))
-        return [place for place, of_label in enumerate(names) if of_label & wanted]
+        return [place for place, of_label in enumerate(self._names) if of_label & wanted]
 
 
 def copied_ratio(source: str, target: str) -> float | None:

@@ -68,5 +68,5 @@ def load_lexicon(path: str) -> Lexicon:
     try:
         with pa.memory_map(path) as source:
             return Lexicon.of(pa.ipc.open_file(source).read_all())
-    except (pa.ArrowInvalid, OSError, SluiceError) as error:
+    except (pa.ArrowException, OSError, SluiceError) as error:
         raise RecipeError(f"pair.score: {path!r} cannot be used as a lexicon: {error}") from error

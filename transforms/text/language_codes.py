@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 #: the code that rows are known by -> other codes of the same language: ISO 639-1 (or what lid.176 has), then ISO 639-2
 #: and 639-3, of a macrolanguage also its member that texts are in
@@ -38,6 +41,21 @@ def language_of(label: str) -> str:
     """
     found = _WITH_SCRIPT.fullmatch(label)
     return _BY_OTHER.get(found[1], found[1]) if found else label
+
+
+def code_of(name: str) -> str:
+    """The code of what a person, a file or a classifier calls a language: `de` of de, DE, de-AT, deu and deu_Latn.
+
+    A code of no language known here is its own. `als` without a script is Alemannic.
+    """
+    if _WITH_SCRIPT.fullmatch(name):
+        return language_of(name)
+    code = name.replace("-", "_").partition("_")[0].lower()
+    return code if code == "als" else _BY_OTHER.get(code, code)
+
+
+#: a parameter that names a language, in whatever way: it is known by its code
+Code = Annotated[str, AfterValidator(code_of)]
 
 
 def names_of(label: str) -> frozenset[str]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import yaml
 from pydantic import Field, model_validator
 
-from transforms.text import language_codes
+from transforms.text.language_codes import code_of
 from transforms.text.presets import PresetParams
 
 ENGLISH = "en"
@@ -50,20 +50,17 @@ def _asset() -> dict[str, dict[str, Any]]:
 
 
 @cache
-def _aliases() -> dict[str, str]:
-    return {alias: code for code, entry in _asset().items() for alias in entry["labels"]}
+def _related() -> dict[str, str]:
+    return {other: code for code, entry in _asset().items() for other in entry.get("also", ())}
 
 
 @lru_cache(maxsize=1 << 12)
 def language_of(label: str | None) -> str:
-    """The language of a label as identifiers give them: `de`, `zh-Hant`, `deu`, `deu_Latn` (GlotLID).
-
-    ISO 639-1 for the languages of the asset, else the label's own first part. A row without a label counts as English.
-    """
+    """The language whose rules hold for a label (language_codes.code_of); a row without a label counts as English."""
     if label is None:
         return ENGLISH
-    code = language_codes.language_of(label).replace("-", "_").partition("_")[0].lower()
-    return _aliases().get(code, code)
+    code = code_of(label)
+    return _related().get(code, code)
 
 
 def languages_of(batch: pa.RecordBatch) -> np.ndarray:

@@ -13,6 +13,7 @@ from pydantic import Field
 from schemas.errors import RecipeError, SchemaError
 from transforms.base import Filter, Params, Verdicts, append_columns, append_fields
 from transforms.registry import register
+from transforms.text.language_codes import Code, code_of
 from transforms.text.ngram_model import Cutoffs, NgramModel
 from transforms.text.ngram_words import text_tokens
 
@@ -26,11 +27,11 @@ _BUCKETS: tuple[Bucket, ...] = ("head", "middle", "tail")
 class PerplexityParams(Params):
     """Which model judges which language, and what to keep."""
 
-    #: language, as `text.lang` has it -> a model that `sluice ngram train` wrote, or KenLM's (.arpa or binary; needs
+    #: language -> a model that `sluice ngram train` wrote, or KenLM's (.arpa or binary; needs
     #: the kenlm package)
-    models: dict[str, str] = Field(min_length=1)
+    models: dict[Code, str] = Field(min_length=1)
     #: perplexities up to the first are `head`, up to the second `middle`, by language; default: the model's own
-    cutoffs: dict[str, Cutoffs] = Field(default_factory=dict)
+    cutoffs: dict[Code, Cutoffs] = Field(default_factory=dict)
     #: buckets to keep; a row without one is kept too
     keep: tuple[Bucket, ...] = Field(default=_BUCKETS, min_length=1)
 
@@ -68,7 +69,14 @@ class Perplexity(Filter[PerplexityParams]):
         models: dict[str, _Model] = {}
         for lang, path in self.params.models.items():
             models[lang] = model = load_model(path)
-            if isinstance(model, NgramModel) and model.description.cutoffs is not None:
+            if not isinstance(model, NgramModel):
+                continue
+            if code_of(model.description.lang) != lang:
+                raise RecipeError(
+                    f"text.perplexity: {path!r} was trained on {model.description.lang!r}, and `models` has it for"
+                    f" {lang!r}; train one with --lang {lang}"
+                )
+            if model.description.cutoffs is not None:
                 cutoffs.setdefault(lang, model.description.cutoffs)
         self._models, self._cutoffs = models, cutoffs
 

@@ -11,6 +11,7 @@ from transforms.base import Filter, Params, Verdicts, append_columns, append_fie
 from transforms.columns import utf8
 from transforms.kernels.scripts import count_scripts
 from transforms.registry import nearest, register
+from transforms.text.language_codes import Code
 from transforms.text.script_tables import CODES, SCRIPTS_OF, scripts
 
 _LANG = "text.lang"
@@ -25,7 +26,7 @@ class ScriptParams(Params):
     """Which scripts go with a language, beyond the table of those that lid.176 knows."""
 
     #: language -> all its scripts (ISO 15924: Latn, Cyrl, Arab, …); replaces what the table has
-    scripts: dict[str, list[str]] = Field(default_factory=dict)
+    scripts: dict[Code, list[str]] = Field(default_factory=dict)
     #: a row with a smaller share of its letters in its language's scripts is rejected; low, for a page about software
     #: in Japanese may be half Latin letters, and one Chinese character is a word of five
     min_fit: float = Field(default=0.2, ge=0, le=1)

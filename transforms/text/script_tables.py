@@ -1,4 +1,4 @@
-"""Scripts: of every character (Unicode Standard Annex #24), and of every language that lid.176 knows.
+"""Scripts: of every character (Unicode Standard Annex #24), and of the languages that lid.176 knows, and some more.
 
 The scripts of languages are those in which they are written today or were in living memory, as CLDR lists them
 (supplemental data, "likely subtags" and "language data"), from our own knowledge.
@@ -29,20 +29,24 @@ NAMES = {code: name for code, _, name in (pair.partition(":") for pair in _PAIRS
 CODES = tuple(NAMES)
 
 _LATIN = (
-    "af als an ast bar bcl br bs ca cbk ceb co cs cy da de diq dsb en eo es et eu fi fr frr fy ga gd gl gn gv hif hr "
-    "hsb ht hu ia id ie ilo io is it jbo kw la lb li lmo lt lv mg min mt mwl nah nap nds nl nn no oc pam pfl pl pms pt "
-    "qu rm ro sc scn sco sk sl so sq sv sw tl tr vec vep vi vls vo wa war yo"
+    "af als an ast bar bcl bi br ca cbk ceb co cs cy da de diq dsb en eo es et eu fi fr frr fy ga gd gl gn gv haw "
+    "hif hr hsb ht hu ia id ie ig ilo io is it jbo kw la lb li lmo ln lt lv mg mi min mt mwl nah nap nds nl nn no ny "
+    "oc om pam pfl pl pms pt qu rm rn ro rw sc scn sco sg sk sl sm sn so sq ss st sv sw szl tl tn to tr ts vec vep vi "
+    "vls vo wa war xh yo za zu"
 )
 _OTHERS = (
-    "am:Ethi ar:Arab arz:Arab as:Beng av:Cyrl az:Latn,Cyrl,Arab azb:Arab ba:Cyrl be:Cyrl,Latn bg:Cyrl bh:Deva bn:Beng "
-    "bo:Tibt bpy:Beng bxr:Cyrl,Mong ce:Cyrl ckb:Arab cv:Cyrl dty:Deva dv:Thaa el:Grek eml:Latn fa:Arab "
-    "gom:Deva,Latn,Knda gu:Gujr he:Hebr hi:Deva hy:Armn ja:Hira,Kana,Hani jv:Latn,Java ka:Geor kk:Cyrl,Arab,Latn "
-    "km:Khmr kn:Knda ko:Hang,Hani krc:Cyrl ku:Latn,Arab,Cyrl kv:Cyrl ky:Cyrl,Arab,Latn lez:Cyrl lo:Laoo lrc:Arab "
-    "mai:Deva,Tirh mhr:Cyrl mk:Cyrl ml:Mlym mn:Cyrl,Mong mr:Deva mrj:Cyrl ms:Latn,Arab my:Mymr myv:Cyrl mzn:Arab "
-    "ne:Deva new:Deva or:Orya os:Cyrl pa:Guru,Arab pnb:Arab,Guru ps:Arab ru:Cyrl rue:Cyrl sa:Deva sah:Cyrl "
-    "sd:Arab,Deva sh:Latn,Cyrl si:Sinh sr:Cyrl,Latn su:Latn,Sund ta:Taml te:Telu tg:Cyrl,Arab,Latn th:Thai "
-    "tk:Latn,Cyrl,Arab tt:Cyrl,Latn tyv:Cyrl ug:Arab,Cyrl,Latn uk:Cyrl ur:Arab uz:Latn,Cyrl,Arab wuu:Hani "
-    "xal:Cyrl xmf:Geor yi:Hebr yue:Hani zh:Hani,Bopo"
+    "ab:Cyrl am:Ethi anp:Deva ar:Arab arc:Syrc arz:Arab as:Beng av:Cyrl awa:Deva az:Latn,Cyrl,Arab azb:Arab ba:Cyrl "
+    "be:Cyrl,Latn bg:Cyrl bh:Deva bho:Deva bn:Beng bo:Tibt bpy:Beng bs:Latn,Cyrl bxr:Cyrl,Mong ce:Cyrl chr:Cher "
+    "cjy:Hani ckb:Arab cr:Cans,Latn cv:Cyrl dty:Deva dv:Thaa dz:Tibt el:Grek eml:Latn fa:Arab gan:Hani glk:Arab "
+    "gom:Deva,Latn,Knda grc:Grek gu:Gujr ha:Latn,Arab hak:Hani,Latn he:Hebr hi:Deva hy:Armn hyw:Armn iu:Cans,Latn "
+    "ja:Hira,Kana,Hani jv:Latn,Java ka:Geor kk:Cyrl,Arab,Latn km:Khmr kn:Knda ko:Hang,Hani kok:Deva,Latn,Knda "
+    "krc:Cyrl ks:Arab,Deva ku:Latn,Arab,Cyrl kv:Cyrl ky:Cyrl,Arab,Latn lez:Cyrl lo:Laoo lrc:Arab lzh:Hani "
+    "mai:Deva,Tirh mdf:Cyrl mhr:Cyrl mk:Cyrl ml:Mlym mn:Cyrl,Mong mni:Beng,Mtei mnw:Mymr mr:Deva mrj:Cyrl "
+    "ms:Latn,Arab my:Mymr myv:Cyrl mzn:Arab ne:Deva new:Deva or:Orya os:Cyrl pa:Guru,Arab pnb:Arab,Guru pnt:Grek "
+    "ps:Arab ru:Cyrl rue:Cyrl sa:Deva sah:Cyrl sd:Arab,Deva sh:Latn,Cyrl shi:Tfng,Latn,Arab shn:Mymr si:Sinh "
+    "sr:Cyrl,Latn su:Latn,Sund syr:Syrc ta:Taml te:Telu tg:Cyrl,Arab,Latn th:Thai ti:Ethi tk:Latn,Cyrl,Arab "
+    "tt:Cyrl,Latn tyv:Cyrl udm:Cyrl ug:Arab,Cyrl,Latn uk:Cyrl ur:Arab uz:Latn,Cyrl,Arab wo:Latn,Arab wuu:Hani "
+    "xal:Cyrl xmf:Geor yi:Hebr yue:Hani zgh:Tfng zh:Hani,Bopo"
 )
 #: language -> the scripts it may be in
 SCRIPTS_OF: dict[str, frozenset[str]] = dict.fromkeys(_LATIN.split(), frozenset(("Latn",))) | {

@@ -10,12 +10,12 @@ from pydantic import Field, model_validator
 from schemas.errors import RecipeError
 from transforms.base import Outcome, Params, Transform, Verdicts, append_columns, append_fields, partition
 from transforms.registry import register
+from transforms.text.language_codes import Code, code_of
 from transforms.text.toxicity_lists import (
     UNSPACED,
     WordList,
     Words,
     fold,
-    language_code,
     num_words,
     own_lists,
     read_lists,
@@ -33,10 +33,10 @@ class ToxicityParams(Params):
     #: our own in 20 languages
     lists: str | None = None
     #: which languages' lists apply to every row; null: that of the row's `text.lang`, all lists where it has none
-    languages: tuple[str, ...] | None = None
+    languages: tuple[Code, ...] | None = None
     #: entries that count for nothing, by language. Those of C4 (TFDS c4_utils), which LDNOOBW has but which are too
     #: common in harmless text
-    allow: dict[str, tuple[str, ...]] = Field(default={"ja": ("sm", "グロ", "女の子"), "zh": ("性",)})
+    allow: dict[Code, tuple[str, ...]] = Field(default={"ja": ("sm", "グロ", "女の子"), "zh": ("性",)})
     #: flagged words / words, closed: OBELICS' bound (Laurençon et al. 2023, arXiv 2306.16527)
     max_flagged_ratio: float | None = Field(default=0.01, ge=0, le=1)
     #: 0 is C4's rule (Raffel et al. 2020, arXiv 1910.10683): one such word costs the page
@@ -49,7 +49,7 @@ class ToxicityParams(Params):
         return self
 
 
-@register("text.toxicity", version=1)
+@register("text.toxicity", version=2)
 class Toxicity(Transform[ToxicityParams]):
     """Adds `toxicity.flagged_words` and `toxicity.flagged_ratio`, and rejects rows above either limit.
 
@@ -98,8 +98,8 @@ class Toxicity(Transform[ToxicityParams]):
     def _codes(self, lang: str | None) -> list[str]:
         """The languages whose lists apply to a row."""
         if self.params.languages is not None:
-            return [language_code(language) for language in self.params.languages]
-        return list(self._lists) if lang is None else [language_code(lang)]
+            return list(self.params.languages)
+        return list(self._lists) if lang is None else [code_of(lang)]
 
     def _count(self, text: Words, codes: list[str]) -> tuple[int, float, str | None]:
         """(flagged entries, their share of the text's words, the first).

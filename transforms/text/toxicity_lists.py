@@ -13,20 +13,12 @@ import regex
 
 from schemas.errors import RecipeError
 from schemas.sample import SENTINEL
+from transforms.text.language_codes import code_of
 from transforms.text.lists import open_binary, read_lines
 
 _STEP = "text.toxicity"
 #: languages written without spaces: their entries are looked for anywhere, as C4 and mC4 do
 UNSPACED = frozenset(("ja", "th", "zh", "lo", "km", "my"))
-#: three-letter codes (GlotLID: eng_Latn) of the languages LDNOOBW and our list have
-_TWO_LETTERS = {
-    pair[:3]: pair[4:]
-    for line in (
-        "ara:ar arb:ar ces:cs dan:da deu:de eng:en epo:eo spa:es fas:fa pes:fa fin:fi fra:fr hin:hi hun:hu ind:id",
-        "ita:it jpn:ja kor:ko nld:nl nob:no nor:no pol:pl por:pt rus:ru swe:sv tha:th tur:tr vie:vi cmn:zh zho:zh",
-    )
-    for pair in line.split()
-}
 _TOKEN = regex.compile(r"[\p{L}\p{M}\p{N}_]+", regex.V1)
 _LETTER = regex.compile(r"\p{L}\p{M}*", regex.V1)
 
@@ -93,12 +85,6 @@ def num_words(text: Words, unspaced: bool) -> int:
     return len(_LETTER.findall(text.text)) if unspaced else len(text.words)
 
 
-def language_code(label: str) -> str:
-    """The name of a label's list: `en` of en, eng_Latn, en-GB."""
-    code = regex.split("[_-]", label, maxsplit=1)[0].lower()
-    return _TWO_LETTERS.get(code, code)
-
-
 def own_lists() -> dict[str, list[str]]:
     """The lists that ship with the package."""
     found: dict[str, list[str]] = {}
@@ -120,7 +106,7 @@ def read_lists(path: str) -> dict[str, list[str]]:
     for file in sorted(where.iterdir()) if where.is_dir() else [where]:
         code = file.name.removesuffix(".gz").removesuffix(".txt")
         if file.is_file() and regex.fullmatch("[a-z]{2,3}(?:[-_][A-Za-z]+)?", code):
-            found[language_code(code)] = list(read_lines(file, _STEP))
+            found[code_of(code)] = list(read_lines(file, _STEP))
     if not found:
         what = "has no file" if where.is_dir() else "is not"
         raise RecipeError(f"{_STEP}: {path!r} {what} named by a language code, such as 'en' or 'en.txt'")
