@@ -203,6 +203,13 @@ def test_kenlm_reads_our_tokens_line_by_line(tmp_path: Path, monkeypatch: pytest
         load_model(str(tmp_path / "bad.arpa"))
 
 
+def test_a_model_is_of_some_language(sluice: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    corpus = jsonl(tmp_path / "a.jsonl", ["one two one two"] * 9)
+    code, _, err = sluice("ngram", "train", corpus, "--lang", "", "--out", tmp_path / "made.arrow")
+    assert code == 1 and "--lang '': give the language of the texts, such as en" in err
+    assert not (tmp_path / "made.arrow").exists()
+
+
 def test_wrong_parameters() -> None:
     for params, complaint in (
         ({"models": {}}, "models"),
