@@ -1,4 +1,4 @@
-"""Words: splits recorded from uniseg 0.10.1 (UAX #29, as DCLM uses it) and from spaCy 3.8's blank English pipeline."""
+"""Words and marks: recorded from uniseg 0.10.1 (UAX #29, as DCLM uses it) and spaCy 3.8's blank English pipeline."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import pytest
 
 from transforms.signals import Document
 from transforms.text.english import english_words_by_letter, split_english
+from transforms.text.sentences import datatrove_marks, spacy_marks, terminal_marks
 from transforms.text.words import split_unicode, split_whitespace
 
 SPACY = {
@@ -50,3 +51,11 @@ def test_uax29(text: str) -> None:
 def test_unspaced_scripts_split_by_letter() -> None:
     assert split_whitespace("我爱 Python 和カメラ ดี") == ["我", "爱", "Python", "和", "カ", "メ", "ラ", "ดี"]
     assert english_words_by_letter(Document("我爱Python。")) == ["我", "爱", "Python", "。"]
+
+
+def test_terminal_marks() -> None:
+    """datatrove 0.10.1 lists 159 and spaCy 128; a newer Unicode may have more (transforms.text.sentences)."""
+    assert (len(datatrove_marks()), len(spacy_marks())) == (159, 128)
+    assert datatrove_marks() - spacy_marks() >= set("។៕៖៙៚؞")
+    assert spacy_marks() < datatrove_marks() and set(".!?。！？؟।။") < spacy_marks()
+    assert terminal_marks() - datatrove_marks() >= set("․︒︕︖")

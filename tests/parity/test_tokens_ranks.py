@@ -8,7 +8,7 @@ import unicodedata
 
 import numpy as np
 import regex
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from transforms.tokens.engine import Reference
@@ -39,6 +39,7 @@ TOKEN = st.text("abä ", min_size=2, max_size=7).map(str.encode)
 
 @settings(max_examples=300)
 @given(st.lists(TOKEN, unique=True, max_size=25), st.lists(st.text("abä ", max_size=30), max_size=6))
+@example([b"bab", b"ab"], [" bab"])
 def test_any_ranks_encode_as_tiktoken_does(tokens, texts):
     ranks = BYTES | {token: 256 + k for k, token in enumerate(tokens)}
     ids, offsets = Reference(json.dumps(tokenizer_json(ranks))).encode(texts)

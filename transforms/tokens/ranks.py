@@ -5,8 +5,8 @@ in a list of merges. One merge a token is enough to make them equal. Let a pair 
 encoding. Then no join of lower rank was left inside t's bytes, and none had crossed their border, so what happened
 inside is what happens to t's bytes alone: the pair is the one that encoding t's bytes with only lower ranks ends with.
 Every token therefore has one merge, found by encoding its own bytes. A token whose bytes do not come down to two
-pieces can never be joined; tiktoken then still emits it where it is a whole pre-token, and so does `tokenizers` with
-`ignore_merges`.
+pieces, which no trained vocabulary has, is joined only after joins of higher rank, so it gets a merge for every cut
+into two tokens; where it is a whole pre-token tiktoken emits it at once, and `tokenizers` with `ignore_merges`.
 """
 
 from __future__ import annotations
@@ -97,6 +97,8 @@ def tokenizer_json(ranks: dict[bytes, int], pattern: str = QWEN_PATTERN, nfc: bo
             merges.append([_spell(piece) for piece in pieces])
         else:
             unreachable = True
+            cuts = ((token[:at], token[at:]) for at in range(1, len(token)))
+            merges += [[_spell(left), _spell(right)] for left, right in cuts if left in ranks and right in ranks]
     made = byte_level(pattern) | {"model": bpe_model({_spell(t): r for t, r in ranks.items()}, merges, unreachable)}
     if not nfc:
         made["normalizer"] = None
