@@ -79,6 +79,15 @@ def main() -> None:
             raise
         leave.say("[bold red]error:[/] ", str(error))
         leave.leave(1)
+    except BrokenPipeError:  # whoever read the output has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        leave.leave(1)
+    except OSError as error:
+        if debug:
+            raise
+        where = f" ({error.filename})" if error.filename else ""
+        leave.say("[bold red]error:[/] ", f"{error.strerror or error}{where}; nothing unfinished was kept as a result")
+        leave.leave(1)
     except KeyboardInterrupt:
         leave.stopped()
 

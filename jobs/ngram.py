@@ -12,7 +12,9 @@ from jobs.progress import RunProgress
 from pipeline.ngram import ngram_from_files
 from pipeline.reading import open_files, unread_lines
 from pipeline.storage import check_writable
+from schemas.errors import SluiceError
 from transforms.registry import parse_params
+from transforms.text.language_codes import code_of
 from transforms.text.ngram_train import NgramParams
 
 app = typer.Typer(help="Train n-gram language models.", no_args_is_help=True, rich_markup_mode=None)
@@ -57,6 +59,8 @@ def train(
         {"order": order, "min_word_count": min_word_count, "min_ngram_count": min_ngram_count}
         | {"max_bytes": max_bytes, "seed": seed},
     )
+    if not code_of(lang):
+        raise SluiceError(f"--lang {lang!r}: give the language of the texts, such as en")
     check_writable(out)
     judged = None if terciles_of is None else open_files(terciles_of, source, column)
     with RunProgress(Console(stderr=True)) as listener:

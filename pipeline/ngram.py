@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -28,6 +29,8 @@ from transforms.text.ngram_train import NgramParams, train_ngrams
 #: of the rows drawn, one in so many is held out when no others are given to take cut-offs of
 _HELD_OUT = 10
 _MIN_ROWS = 3
+#: of training, for a byte of text
+_MEMORY_PER_BYTE = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,20 +63,20 @@ def ngram_from_files(
 
     listener("reading", 0, 1)
     numbers = WordNumbers()
-    for texts in _chosen(source, is_drawn):
+    for texts in _chosen(source, is_drawn, params.max_bytes):
         numbers.add(texts)
     words, sequence = numbers.finish(params.min_word_count)
     listener("reading", 1, 1)
     if not words:
+        where = ", ".join([*source.params.paths, *unread_lines(unread)])
         raise SluiceError(
-            f"no word occurs {params.min_word_count} times in"
-            f" {', '.join([*source.params.paths, *unread_lines(unread)])}; give more text, or lower --min-word-count."
-            " Are the paths, --source and --column right?"
+            f"no word occurs {params.min_word_count} times in {where}; give more text, lower --min-word-count, or raise"
+            " --max-bytes. Are the paths, --source and --column right?"
         )
     listener("counting", 0, 1)
     model = new_model(lang, words, train_ngrams(sequence, params))
     listener("counting", 1, 1)
-    found = [model.perplexities(texts) for texts in _chosen(judged or source, is_judged)]
+    found = [model.perplexities(texts) for texts in _chosen(judged or source, is_judged, params.max_bytes)]
     perplexities = np.concatenate([np.empty(0), *found])
     perplexities = perplexities[~np.isnan(perplexities)]
     if len(perplexities) < _MIN_ROWS:
@@ -88,24 +91,39 @@ def ngram_from_files(
 
 
 def _limit(source: Source, params: NgramParams, unread: Counter[str]) -> int:
-    """The greatest draw that is taken: all rows when they fit `max_bytes`, at least one."""
+    """The greatest draw that is taken: all rows when they fit `max_bytes`. Raises SluiceError when memory is short."""
     sizes = [np.empty((0, 2), np.uint64)]
-    for batch in read_kept(source, unread):
+    for batch in _fitting(read_kept(source, unread), params.max_bytes):
         drawn = [draw(name, params.seed) for name in batch.column("id").to_pylist()]
         lengths = pc.binary_length(batch.column("text")).to_numpy(zero_copy_only=False)
         sizes.append(np.stack([np.asarray(drawn, np.uint64), lengths.astype(np.uint64)], axis=1))
     rows = np.concatenate(sizes)
     rows = rows[np.argsort(rows[:, 0], kind="stable")]
-    fit = int(np.searchsorted(np.cumsum(rows[:, 1]), params.max_bytes, side="right"))
-    return int(rows[max(fit, 1) - 1, 0]) if len(rows) else 0
+    total = np.cumsum(rows[:, 1])
+    fit = int(np.searchsorted(total, params.max_bytes, side="right"))
+    if not fit:
+        return 0
+    needed, free = _MEMORY_PER_BYTE * int(total[fit - 1]), psutil.virtual_memory().available
+    if needed > free:
+        raise SluiceError(
+            f"training on {int(total[fit - 1]):,} bytes of text takes about {needed:,} bytes of memory, and {free:,}"
+            f" are free; lower --max-bytes, to {free // _MEMORY_PER_BYTE:,} or less"
+        )
+    return int(rows[fit - 1, 0])
+
+
+def _fitting(batches: Iterator[pa.RecordBatch], max_bytes: int) -> Iterator[pa.RecordBatch]:
+    """The batches without rows that alone are longer than `max_bytes`."""
+    for batch in batches:
+        yield batch.filter(pc.less_equal(pc.binary_length(batch.column("text")), max_bytes))
 
 
 def _is_held_out(name: str, seed: int) -> bool:
     return draw(name, seed + 1) % _HELD_OUT == 0
 
 
-def _chosen(source: Source, wanted: Callable[[str], bool]) -> Iterator[pa.Array]:
+def _chosen(source: Source, wanted: Callable[[str], bool], max_bytes: int) -> Iterator[pa.Array]:
     """The texts of the rows whose id is wanted, batch by batch."""
-    for batch in read_kept(source):
+    for batch in _fitting(read_kept(source), max_bytes):
         mask = pa.array([wanted(name) for name in batch.column("id").to_pylist()], pa.bool_())
         yield batch.column("text").filter(mask)

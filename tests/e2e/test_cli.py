@@ -179,3 +179,12 @@ def test_a_tokenizer_is_trained_from_files(sluice, tmp_path):
     code, out, err = sluice(*arguments, "--column", "body")
     assert code == 0, err
     assert (tmp_path / "tok" / "tokenizer.json").exists() and "fingerprint" in out
+
+
+def test_a_place_where_nothing_can_be_written_is_told_in_a_line(sluice, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jsonl").write_text(json.dumps({"text": "One line of text."}) + "\n")
+    (tmp_path / "file").write_text("")
+    code, _, err = sluice("curate", recipe(tmp_path), "--workers", "1", "--out", tmp_path / "file" / "out")
+    assert code == 1 and "Traceback" not in err
+    assert "Not a directory" in err and str(tmp_path / "file") in err

@@ -302,3 +302,11 @@ def test_the_lexicon_of_the_cases_is_learned_from_the_sentences() -> None:
     table, _ = train(*(Words.of(column([pair[at] for pair in SENTENCES])) for at in range(2)))
     with pa.memory_map(str(LEXICON)) as source:
         assert pa.ipc.open_file(source).read_all().equals(table)
+
+
+def test_ties_do_not_make_a_vocabulary_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lexicon, "_MAX_VOCABULARY", 2)
+    words = lexicon.Words(np.array([5, 5, 7, 7, 9, 9, 9], np.uint64), np.array([0, 7]))
+    assert lexicon._number(words)[0].tolist() == [9]
+    monkeypatch.setattr(lexicon, "_MAX_VOCABULARY", 3)
+    assert lexicon._number(words)[0].tolist() == [5, 7, 9]

@@ -156,6 +156,15 @@ def test_too_few_words_left_is_for_rows_that_lost_some():
     assert outcome.rejected.column("reject.detail").to_pylist() == ["1 removed; words 2 < 3"]
 
 
+def test_a_second_step_adds_to_what_the_first_removed():
+    step = across()
+    spans = pa.array([[{"start": 0, "stop": 5}], None], SPANS.type)
+    batch = numbered([{"text": "gone\none two"}, {"text": "one two"}]).append_column(SPANS, spans)
+    again = step.apply(step.apply(batch).kept.append_column(SPANS, spans)).kept
+    assert again.column(step.removed_field().name).to_pylist() == [2, 0]
+    assert again.column("text").to_pylist() == ["wo", "one two"]
+
+
 @pytest.mark.parametrize("params", [{"keep": "first"}, {"max_count": None}])
 def test_one_rule_at_a_time(params):
     with pytest.raises(RecipeError, match="keep: first goes with max_count: null"):

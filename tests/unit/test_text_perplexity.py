@@ -91,8 +91,25 @@ def test_only_so_much_text_is_read(tmp_path: Path) -> None:
     some = train(corpus, corpus, tmp_path / "a.arrow", min_word_count=1, max_bytes=600)
     learned = some.model.tokens.to_pylist()[3:]
     assert len(learned) == 100 and learned != sorted(WORDS)[:100]
-    one = train(corpus, corpus, tmp_path / "b.arrow", min_word_count=1, max_bytes=1)
-    assert len(one.model.tokens) == 3 + 1
+    with pytest.raises(SluiceError, match="raise --max-bytes"):
+        train(corpus, corpus, tmp_path / "b.arrow", min_word_count=1, max_bytes=1)
+
+
+SHORT = ["a b", "c d", "b a", "d c"]
+
+
+def test_a_row_too_long_for_memory_is_left_out(tmp_path: Path) -> None:
+    corpus = jsonl(tmp_path / "a.jsonl", [*SHORT, " ".join(SHORT * 100)])
+    made = train(corpus, corpus, tmp_path / "a.arrow", min_word_count=1, max_bytes=100)
+    wanted = train(jsonl(tmp_path / "b.jsonl", SHORT), corpus, tmp_path / "b.arrow", min_word_count=1)
+    assert (made.num_tokens, made.num_judged) == (wanted.num_tokens, len(SHORT))
+
+
+def test_memory_is_looked_at_before_it_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pipeline.ngram._MEMORY_PER_BYTE", 10**15)
+    corpus = jsonl(tmp_path / "a.jsonl", WORDS)
+    with pytest.raises(SluiceError, match=r"bytes of memory, and [\d,]+ are free; lower --max-bytes"):
+        train(corpus, corpus, tmp_path / "a.arrow")
 
 
 def test_terciles(tmp_path: Path) -> None:
@@ -201,6 +218,13 @@ def test_kenlm_reads_our_tokens_line_by_line(tmp_path: Path, monkeypatch: pytest
     assert found[0] == pytest.approx(10 ** ((2 * 4 + 2 * 1) / 6)) and np.isnan(found[1])
     with pytest.raises(RecipeError, match="neither a sluice nor a KenLM model"):
         load_model(str(tmp_path / "bad.arpa"))
+
+
+def test_a_model_is_of_some_language(sluice: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
+    corpus = jsonl(tmp_path / "a.jsonl", ["one two one two"] * 9)
+    code, _, err = sluice("ngram", "train", corpus, "--lang", "", "--out", tmp_path / "made.arrow")
+    assert code == 1 and "--lang '': give the language of the texts, such as en" in err
+    assert not (tmp_path / "made.arrow").exists()
 
 
 def test_wrong_parameters() -> None:

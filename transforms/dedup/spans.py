@@ -76,6 +76,13 @@ class SpanDedup(Transform[P]):
             spans = np.stack([flat.field(side).to_numpy() for side in ("start", "stop")], axis=1)
             text = without(text, np.repeat(np.arange(batch.num_rows), counts), spans)
             batch = batch.remove_column(at)
-        counted = append_columns(batch, [(self.removed_field(), pa.array(counts, pa.int32()))])
+        counted = append_columns(batch, [(self.removed_field(), pa.array(self._so_far(batch) + counts, pa.int32()))])
         verdicts = self.judge(edited(counted, text), counts)
         return partition(edited(counted, text, verdicts.arrays()[0]), verdicts)
+
+    def _so_far(self, batch: pa.RecordBatch) -> np.ndarray:
+        """What the same step, earlier in the recipe, has removed from each row, int64 [rows]."""
+        at = batch.schema.get_field_index(self.removed_field().name)
+        if at < 0:
+            return np.zeros(batch.num_rows, np.int64)
+        return batch.column(at).fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)

@@ -155,8 +155,9 @@ def train(source: Words, target: Words) -> tuple[pa.Table, int]:
 def _number(words: Words) -> tuple[np.ndarray, Words, np.ndarray]:
     """(hashes of the known words, ascending; all words as their numbers from 1, without unknown ones; their shares)."""
     found, number, counts = np.unique(words.hashes, return_inverse=True, return_counts=True)
-    floor = np.sort(counts)[-_MAX_VOCABULARY] if len(counts) > _MAX_VOCABULARY else 0
-    known = (counts >= max(2, floor)) & (found != 0)
+    # words as frequent as the first one too many are left out with it
+    too_rare = np.sort(counts)[-_MAX_VOCABULARY - 1] if len(counts) > _MAX_VOCABULARY else 0
+    known = (counts > max(1, too_rare)) & (found != 0)
     renumbered = np.where(known, np.cumsum(known), 0)[number]
     kept = renumbered > 0
     bounds = np.concatenate([[0], np.cumsum(kept)])[words.bounds]
