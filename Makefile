@@ -8,7 +8,7 @@
 VENV ?= .venv
 PYTHON ?=
 SIZE ?= small
-PYTEST_FLAGS ?=
+PYTEST_FLAGS ?= -n auto --maxprocesses=4
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed

@@ -47,8 +47,8 @@ class Launcher:
 
         def build(root: beam.Pipeline) -> None:
             spread = root | "Tasks" >> beam.Create(chunks) | "Spread" >> beam.Reshuffle()
-            pooled = PooledMap(Each(function), self.pool if len(chunks) > 1 else 1)
-            _ = spread | name >> beam.ParDo(pooled) | "Done" >> beam.Map(_nothing)
+            # even one task: workers have the kernels loaded that this process has not
+            _ = spread | name >> beam.ParDo(PooledMap(Each(function), self.pool)) | "Done" >> beam.Map(_nothing)
 
         self._run(build)
 

@@ -7,6 +7,7 @@ The result does not depend on the number of partitions, workers or bundles: ever
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,12 @@ def dedup_graph(root: beam.Pipeline, task: DedupTask, workers: int) -> Any:
             grouped
             | "Verify" >> beam.ParDo(check).with_output_types(KEYED_BATCH)
             | "GroupVerified" >> beam.GroupByKey()
-            | "Resolve" >> beam.ParDo(Resolve(step.min_similarity is None)).with_output_types(KEYED_BATCH)
+            | "ListVerified" >> beam.MapTuple(lambda _, batches: list(batches))
+            | "Resolve" >> beam.ParDo(PooledMap(partial(removals, components=step.min_similarity is None), workers))
         )
     else:
-        pairs = pairs | "ByUnit" >> beam.FlatMapTuple(lambda _, batch: by_unit(batch)).with_output_types(KEYED_BATCH)
+        pairs = pairs | "Removals" >> beam.Values()
+    pairs = pairs | "ByUnit" >> beam.FlatMap(by_unit).with_output_types(KEYED_BATCH)
     everyone = (
         root | "AllUnits" >> beam.Create(sorted(task.drops_after)) | "Mark" >> beam.Map(lambda unit: (unit, None))
     )
@@ -96,16 +99,6 @@ class Candidates(beam.DoFn):
             place = (columns_of([pairs], PAIRS)["b_node"] % np.uint64(PARTITIONS)).astype(np.int64)
             for partition in np.unique(place):
                 yield int(partition), pairs.filter(pa.array(place == partition))
-
-
-class Resolve(beam.DoFn):
-    """All verified pairs to removals, split by the unit that loses the row."""
-
-    def __init__(self, components: bool) -> None:
-        self._components = components
-
-    def process(self, element: tuple[int, Iterable[pa.RecordBatch]]) -> Iterator[tuple[int, pa.RecordBatch]]:
-        yield from by_unit(removals(list(element[1]), components=self._components))
 
 
 class WriteDrops:
