@@ -61,7 +61,7 @@ FEW, MANY = 8, 64
 class Plan:
     """How often everything is run, and on how many documents: our stages alone on `pages` of all languages, the peers'
     on `peer_pages` of them and, the slow ones, on `peer_english`; the peers' pipelines on `peer_curate`. The rest takes
-    every English document, or four times that many."""
+    every English document, or four and sixteen times that many."""
 
     runs: int
     pages: int
@@ -176,6 +176,7 @@ def time_curated(bench: Bench, pages: Pages, plan: Plan) -> tuple[dict[str, Corp
         "once": write(english, bench.work / "once", FEW),
         "many files": write(english, bench.work / "many", MANY),
         "four": write(copies(english, 4), bench.work / "four", FEW),
+        "sixteen": write(copies(english, 16), bench.work / "sixteen", FEW),
     }
     peer_corpora = {
         "start": write(english[:FEW], bench.work / "peer-start", FEW),

@@ -181,8 +181,8 @@ def test_rates_of_stages_are_over_each_sides_own_text():
 
 
 def test_peers_are_not_charged_for_their_start_up_and_we_are(tmp_path):
-    sizes = {"start": 0, "once": 10, "many files": 10, "four": 40}
-    seconds = {"start": 5.0, "once": 10.0, "many files": 10.0, "four": 25.0}
+    sizes = {"start": 0, "once": 10, "many files": 10, "four": 40, "sixteen": 160}
+    seconds = {"start": 5.0, "once": 10.0, "many files": 10.0, "four": 25.0, "sixteen": 85.0}
     for peer in ("datatrove", "dolma"):
         sizes |= {f"{peer} start": 0, f"{peer} once": 1}
         seconds |= {f"{peer} start": 30.0, f"{peer} once": 40.0}
@@ -192,7 +192,8 @@ def test_peers_are_not_charged_for_their_start_up_and_we_are(tmp_path):
     assert table["end to end, 4x"].ratio["dolma"] == pytest.approx(16)
     assert table["end to end, without start-up"].ratio["dolma"] == pytest.approx(20)
     assert table["start-up"].ratio["dolma"] == 6
-    assert (table["4x documents"].ours, table["4x documents, without start-up"].ours) == (2.5, 4)
+    times = (table[f"four times the documents, {name}"].ours for name in ("1x to 4x", "4x to 16x"))
+    assert tuple(times) == (2.5, 3.4)
 
 
 def test_the_section_of_a_document_is_replaced_and_nothing_else(tmp_path):
