@@ -159,7 +159,8 @@ def _forward(row_features, inputs, outputs, hidden, chances):
         top = max(top, total)
     total = np.float32(0)
     for label in range(len(outputs)):
-        chances[label] = np.float32(math.exp(chances[label] - top))
+        # in float64, as C reads `exp` of a float there; in float32 it is another number in the last bit
+        chances[label] = np.float32(math.exp(np.float64(chances[label] - top)))
         total += chances[label]
     for label in range(len(outputs)):
         chances[label] /= total
