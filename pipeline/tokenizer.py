@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
-import xxhash
 
 from pipeline.recipe import digest
 from pipeline.rows import survivors
 from pipeline.storage import write_bytes
 from schemas.recipe import Recipe, TokenizerSpec
 from schemas.sample import SENTINEL
+from transforms.select.sample import draw
 from transforms.tokens.tokenizer import Tokenizer
 from transforms.tokens.train import train_bpe
 
@@ -63,7 +63,7 @@ def training_texts(kept: list[tuple[str, str | None]], max_bytes: int, seed: int
         for part in survivors(path, drops):
             columns = (part.batch.column(name).to_pylist() for name in ("source", "text"))
             for source, text in zip(*columns, strict=True):
-                if limit is None or _draw(seed, source) <= limit:
+                if limit is None or draw(source, seed) <= limit:
                     yield text.replace(SENTINEL, "")
 
 
@@ -71,11 +71,7 @@ def _draws(path: str, drops: str | None, seed: int) -> np.ndarray:
     """A unit's rows as (hash, bytes of text), uint64 [rows, 2]."""
     found = [np.empty((0, 2), np.uint64)]
     for part in survivors(path, drops):
-        drawn = [_draw(seed, source) for source in part.batch.column("source").to_pylist()]
+        drawn = [draw(source, seed) for source in part.batch.column("source").to_pylist()]
         sizes = pc.binary_length(part.batch.column("text")).to_numpy(zero_copy_only=False)
         found.append(np.stack([np.asarray(drawn, np.uint64), sizes.astype(np.uint64)], axis=1))
     return np.concatenate(found)
-
-
-def _draw(seed: int, name: str) -> int:
-    return int(xxhash.xxh3_64_intdigest(name.encode("utf-8", "surrogatepass"), seed=seed % 2**64))

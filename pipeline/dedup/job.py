@@ -18,7 +18,7 @@ from apache_beam.metrics.metric import Metrics
 
 from pipeline.coders import KEYED_BATCH
 from pipeline.dedup.candidates import candidate_pairs
-from pipeline.dedup.records import KEYS, PAIRS, ROW_MASK, batch_of, columns_of, nodes_of, unit_of
+from pipeline.dedup.records import KEYS, PAIRS, ROW_MASK, batch_of, columns_of, nodes_of, split_by, unit_of
 from pipeline.dedup.resolve import removals
 from pipeline.dedup.task import DedupTask
 from pipeline.dedup.verify import KeptTexts, VerifyGroup
@@ -80,9 +80,7 @@ class ReadKeys(beam.DoFn):
         pair = (row << 20) | (columns["part"].astype(np.int64) + 1)
         alive &= ~np.isin(pair, (gone << 20) | (parts.astype(np.int64) + 1))
         columns = {name: values[alive] for name, values in columns.items()}
-        place = (columns["lo"] % np.uint64(PARTITIONS)).astype(np.int64)
-        for partition in np.unique(place):
-            yield int(partition), batch_of(KEYS, *(columns[name][place == partition] for name in KEYS.names))
+        yield from split_by(batch_of(KEYS, *columns.values()), columns["lo"] % np.uint64(PARTITIONS))
 
 
 class Candidates(beam.DoFn):
@@ -96,9 +94,7 @@ class Candidates(beam.DoFn):
         pairs, crowded = candidate_pairs(list(element[1]), proof=self._proof)
         self._crowded.inc(crowded)
         if pairs.num_rows:
-            place = (columns_of([pairs], PAIRS)["b_node"] % np.uint64(PARTITIONS)).astype(np.int64)
-            for partition in np.unique(place):
-                yield int(partition), pairs.filter(pa.array(place == partition))
+            yield from split_by(pairs, columns_of([pairs], PAIRS)["b_node"] % np.uint64(PARTITIONS))
 
 
 class WriteDrops:
@@ -136,6 +132,4 @@ class WriteDrops:
 
 def by_unit(pairs: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
     """Pairs split by the unit of the removed node."""
-    unit = unit_of(columns_of([pairs], PAIRS)["b_node"])
-    for number in np.unique(unit):
-        yield int(number), pairs.filter(pa.array(unit == number))
+    return split_by(pairs, unit_of(columns_of([pairs], PAIRS)["b_node"]))

@@ -4,34 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 import yaml
-
-from jobs import cli
-
-
-@pytest.fixture
-def sluice(monkeypatch, capsys):
-    """Runs a command line in this process; returns (exit code, standard output, standard error)."""
-
-    def leave(code: int) -> None:
-        raise SystemExit(code)
-
-    monkeypatch.setattr("jobs.leave.leave", leave)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sluice", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        said = capsys.readouterr()
-        return int(left.value.code or 0), said.out, said.err
-
-    return run
 
 
 def recipe(folder: Path, **changes: object) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pipeline.classifier
-from jobs import cli
 from pipeline.classifier import Corpus, classifier_from_files
 from pipeline.reading import open_files
 from schemas.errors import RecipeError, SluiceError
@@ -166,25 +164,6 @@ def test_a_model_that_is_none_and_a_label_that_is_not_there(tmp_path: Path) -> N
         set_up(FILES / "classifier.bin", "toxic")
     with pytest.raises(RecipeError, match="column"):
         build("text.fasttext_score", {"model": "x", "column": "text"})
-
-
-@pytest.fixture
-def sluice(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Runs a command line in this process; returns (exit code, standard output, standard error)."""
-
-    def leave(code: int) -> None:
-        raise SystemExit(code)
-
-    monkeypatch.setattr("jobs.leave.leave", leave)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sluice", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        said = capsys.readouterr()
-        return int(left.value.code or 0), said.out, said.err
-
-    return run
 
 
 def test_the_command(sluice: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from jobs import cli
 from pipeline.ngram import ngram_from_files
 from pipeline.reading import open_files
 from pipeline.storage import write_arrow
@@ -27,25 +26,6 @@ from transforms.text.perplexity import load_model
 FILES = Path("tests/cases/files")
 MODEL = FILES / "en.lm.arrow"
 WORDS = ["word" + chr(97 + at // 26) + chr(97 + at % 26) for at in range(300)]
-
-
-@pytest.fixture
-def sluice(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Runs a command line in this process; returns (exit code, standard output, standard error)."""
-
-    def leave(code: int) -> None:
-        raise SystemExit(code)
-
-    monkeypatch.setattr("jobs.leave.leave", leave)
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["sluice", *map(str, arguments)])
-        with pytest.raises(SystemExit) as left:
-            cli.main()
-        said = capsys.readouterr()
-        return int(left.value.code or 0), said.out, said.err
-
-    return run
 
 
 def test_the_committed_model_is_made_again(sluice: Callable[..., tuple[int, str, str]], tmp_path: Path) -> None:
