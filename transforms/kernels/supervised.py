@@ -13,24 +13,20 @@ import math
 import numpy as np
 
 from transforms.kernels.compiled import kernel
+from transforms.kernels.fasttext_words import FNV, equal, step
 from transforms.kernels.hashing import FACTOR, mixed
 
-_FNV_OFFSET = np.uint32(2166136261)
-_FNV_PRIME = np.uint32(16777619)
 _GRAM_FACTOR = np.uint64(116049371)
 _SPARE_BITS = np.uint64(40)  # a float32 holds 24
 
 
 @kernel
 def word_hash(data, start, stop):
-    """FNV-1a as fastText computes it: bytes are signed before they are mixed in; uint32."""
-    state = _FNV_OFFSET
+    """The hash that fastText knows a word by."""
+    code = FNV
     for at in range(start, stop):
-        byte = np.uint32(data[at])
-        if byte & np.uint32(0x80):
-            byte |= np.uint32(0xFFFFFF00)
-        state = np.uint32(np.uint32(state ^ byte) * _FNV_PRIME)
-    return state
+        code = step(code, data[at])
+    return code
 
 
 @kernel
@@ -39,12 +35,8 @@ def _find(data, start, stop, hashed, pool, bounds, table):
     slot = np.int64(hashed) % len(table)
     while table[slot] >= 0:
         first = bounds[table[slot]]
-        if bounds[table[slot] + 1] - first == stop - start:
-            same = 0
-            while same < stop - start and pool[first + same] == data[start + same]:
-                same += 1
-            if same == stop - start:
-                break
+        if equal(data, start, stop - start, pool, first, bounds[table[slot] + 1] - first):
+            break
         slot = (slot + 1) % len(table)
     return table[slot], slot
 
@@ -177,8 +169,8 @@ def train(features, bounds, labels, order, rates, inputs, outputs):
     hidden = np.empty(inputs.shape[1], np.float32)
     gradient = np.empty(inputs.shape[1], np.float32)
     chances = np.empty(len(outputs), np.float32)
-    for step in range(len(order)):
-        row = order[step]
+    for at in range(len(order)):
+        row = order[at]
         mine = features[bounds[row] : bounds[row + 1]]
         if len(mine) == 0:
             continue
@@ -186,7 +178,7 @@ def train(features, bounds, labels, order, rates, inputs, outputs):
         gradient[:] = 0
         for label in range(len(outputs)):
             wanted = np.float32(1) if label == labels[row] else np.float32(0)
-            alpha = rates[step] * (wanted - chances[label])
+            alpha = rates[at] * (wanted - chances[label])
             for k in range(len(hidden)):
                 gradient[k] += alpha * outputs[label, k]
                 outputs[label, k] += alpha * hidden[k]
