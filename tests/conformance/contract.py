@@ -12,7 +12,7 @@ import itertools
 import pickle
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from schemas.errors import SchemaError
 from schemas.reject import rejected_schema
 from schemas.sample import SAMPLE_COLUMNS, SENTINEL, check_sample, is_part_field
+from tests.conformance.batches import contract_batches
 from transforms.base import Explode, Outcome, Transform
 from transforms.dedup.base import Dedup, Keys
 from transforms.dedup.spans import SpanDedup, SpanKeys
@@ -32,6 +33,17 @@ _IDENTITY = ("id", "source", "url", "meta")
 
 class ContractBroken(AssertionError):
     """A transform did something no transform may; the message says what, and to which batch."""
+
+
+def first_complaint(check: Callable[[Any, pa.RecordBatch], Any], transform: Any) -> str | None:
+    """What a check has against a transform, over every batch of the contract; None when it passes."""
+    transform.setup()
+    for batch in contract_batches().values():
+        try:
+            check(transform, batch)
+        except ContractBroken as error:
+            return str(error)
+    return None
 
 
 def check_all(transform: Transform, batch: pa.RecordBatch) -> Outcome:
