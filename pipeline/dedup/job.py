@@ -25,6 +25,7 @@ from pipeline.dedup.verify import KeptTexts, VerifyGroup
 from pipeline.pool import PooledMap
 from pipeline.storage import map_arrow, write_arrow
 from pipeline.workdir import DROPS, read_drops
+from transforms.dedup.base import DUPLICATE
 
 PARTITIONS = 64
 
@@ -118,7 +119,7 @@ class WriteDrops:
                     "row": int(pairs["b_node"][k] & ROW_MASK),
                     "part": int(pairs["b_part"][k]),
                     "label": self._task.label,
-                    "reason": "duplicate",
+                    "reason": DUPLICATE,
                     "detail": detail,
                     "match_id": texts.get(int(pairs["a_node"][k]), "id"),
                     "spans": None,

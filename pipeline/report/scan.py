@@ -19,6 +19,7 @@ from pipeline.report.recount import LedgerCheck
 from pipeline.report.sketch import Sketch
 from pipeline.report.tally import LANGUAGE, read_ledger
 from schemas.ledger import KEPT, LEDGER_COLUMNS
+from transforms.dedup.base import DUPLICATE
 
 #: examples shown of every (step, reason)
 REASON_EXAMPLES = 3
@@ -81,7 +82,7 @@ def _pick(scan: Scan, batch: pa.RecordBatch) -> None:
             targets = [(scan.kept, ())]
         else:
             targets = [(scan.rejected, (step, reason, part is not None))]
-            if match is not None:
+            if match is not None and reason == DUPLICATE:  # a benchmark's item is matched too, and is no row
                 targets.append((scan.pairs, (step,)))
         for picks, group in targets:
             if picks.wants(group, rank):

@@ -286,6 +286,13 @@ def test_benchmarks_are_counted_by_rows_and_items(tmp_path: Path) -> None:
         row["decontamination.num_ngrams"] = 0
     for row, (benchmark, item) in zip(judged, leaks, strict=False):
         row |= {"decontamination.benchmark": benchmark, "decontamination.item": item, "decontamination.num_ngrams": 3}
+    judged[4] |= {
+        "verdict": "rejected",
+        "step": "7:text.decontaminate",
+        "reason": "contaminated",
+        "match_id": "gsm8k:7",
+    }
+    judged[4]["tokens.count"] = None
     build(tmp_path, lines=lines)
     kept = [row["verdict"] == "kept" for row in judged[:4]]
     common = {"rows_judged": len(judged)}
@@ -296,6 +303,9 @@ def test_benchmarks_are_counted_by_rows_and_items(tmp_path: Path) -> None:
     ]
     page = _page(tmp_path)
     assert "Benchmarks found in the data" in page.text and "mmlu <b>" in page.text
+    # an item is no row that another one duplicates
+    pairs = json.loads((tmp_path / "report.json").read_text())["duplicates"]
+    assert not [pair for pair in pairs if pair["reason"] == "contaminated"]
 
 
 def test_a_run_that_looked_for_no_benchmark_says_nothing_of_them(tmp_path: Path) -> None:

@@ -18,6 +18,9 @@ from transforms.base import Params
 
 P = TypeVar("P", bound=Params)
 
+#: the reason of every row and part that a global step removes for its match
+DUPLICATE = "duplicate"
+
 
 @dataclass(frozen=True, slots=True)
 class Keys:
@@ -44,7 +47,7 @@ class Dedup(ABC, Generic[P]):
     name: ClassVar[str]
     version: ClassVar[int]
     Params: ClassVar[type[Params]] = Params
-    reasons: ClassVar[frozenset[str]] = frozenset({"duplicate"})
+    reasons: ClassVar[frozenset[str]] = frozenset({DUPLICATE})
     of_parts: ClassVar[bool] = False
 
     def __init__(self, params: P) -> None:
