@@ -10,8 +10,7 @@ import typer
 from rich.console import Console
 
 from schemas.errors import RecipeError
-from transforms.dedup.base import Dedup
-from transforms.dedup.spans import SpanDedup
+from transforms.dedup.base import GlobalStep
 from transforms.registry import catalog, get
 
 
@@ -52,7 +51,7 @@ def describe(cls: Any) -> dict[str, Any]:
     }
     return {
         "version": cls.version,
-        "global": issubclass(cls, Dedup | SpanDedup),
+        "global": issubclass(cls, GlobalStep),
         "summary": doc.split("\n\n")[0].replace("\n", " "),
         "doc": doc,
         "params": params,

@@ -18,11 +18,11 @@ import pyarrow as pa
 from pipeline.engine import Step, steps_schema
 from pipeline.sources import registry as source_registry
 from pipeline.sources.base import Source
-from schemas.errors import RecipeError, SluiceError
+from schemas.errors import RecipeError, SchemaError, SluiceError
 from schemas.ledger import ledger_schema, score_fields
 from schemas.recipe import Recipe, TokenizerSpec
 from schemas.sample import SAMPLE
-from transforms.dedup.base import Dedup
+from transforms.dedup.base import Dedup, GlobalStep
 from transforms.dedup.spans import SpanDedup
 from transforms.registry import build
 
@@ -35,7 +35,7 @@ class StagePlan:
     """One pass over the work units, and the global steps after it."""
 
     steps: tuple[Step, ...]
-    dedups: tuple[tuple[str, Dedup | SpanDedup], ...]
+    dedups: tuple[tuple[str, GlobalStep], ...]
     schema: pa.Schema  # of the kept rows
 
 
@@ -52,11 +52,11 @@ class Plan:
 def compile_plan(recipe: Recipe, tokenizer: str = TOKENIZER_PENDING) -> Plan:
     """Compiles a resolved recipe, walking the schema through every step; raises RecipeError where one cannot run."""
     sources = tuple((f"input:{spec.use}", source_registry.build(spec.use, dict(spec.params))) for spec in recipe.inputs)
-    groups: list[tuple[list[Step], list[tuple[str, Dedup | SpanDedup]]]] = [([], [])]
+    groups: list[tuple[list[Step], list[tuple[str, GlobalStep]]]] = [([], [])]
     for number, spec in enumerate(recipe.steps, start=1):
         label = f"{number}:{spec.use}"
         made = build(spec.use, dict(spec.params))
-        if isinstance(made, Dedup | SpanDedup):
+        if isinstance(made, GlobalStep):
             if any(isinstance(other, Dedup) and other.of_parts for _, other in groups[-1][1]):
                 groups.append(([], []))
             if spec.when is not None:
@@ -78,10 +78,20 @@ def compile_plan(recipe: Recipe, tokenizer: str = TOKENIZER_PENDING) -> Plan:
     for steps, dedups in groups:
         try:
             schema = steps_schema(steps, schema)
+            for label, dedup in dedups:
+                _check(label, dedup, schema)
         except SluiceError as error:
             raise RecipeError(f"recipe {recipe.name!r}: {error}") from error
         stages.append(StagePlan(tuple(steps), tuple(dedups), schema))
     return Plan(recipe, sources, tuple(stages), ledger_schema(score_fields(schema)))
+
+
+def _check(label: str, step: GlobalStep, schema: pa.Schema) -> None:
+    if isinstance(step, Dedup):
+        try:
+            step.check(schema)
+        except SluiceError as error:
+            raise SchemaError(f"{label}: {error}") from error
 
 
 def _encode_step(recipe: Recipe, tokenizer: str) -> Step:
@@ -112,7 +122,7 @@ class StageKey:
         """The stage with its transforms set up; a worker holds one at a time, and no other stage's models."""
         return _ready_stage(self)
 
-    def ready_dedup(self, label: str) -> Dedup | SpanDedup:
+    def ready_dedup(self, label: str) -> GlobalStep:
         """One of the stage's global steps, set up."""
         return _ready_dedup(self, label)
 
@@ -133,7 +143,7 @@ def _ready_stage(key: StageKey) -> StagePlan:
 
 
 @lru_cache(maxsize=1)
-def _ready_dedup(key: StageKey, label: str) -> Dedup | SpanDedup:
+def _ready_dedup(key: StageKey, label: str) -> GlobalStep:
     stage = compile_plan(Recipe.model_validate_json(key.recipe_json), key.tokenizer).stages[key.stage]
     found = next(dedup for name, dedup in stage.dedups if name == label)
     found.setup()

@@ -21,8 +21,7 @@ from pipeline.reading import local_steps
 from schemas.errors import RecipeError
 from schemas.recipe import Recipe
 from transforms.base import Outcome, Transform
-from transforms.dedup.base import Dedup
-from transforms.dedup.spans import SpanDedup
+from transforms.dedup.base import GlobalStep
 from transforms.registry import build, get
 from transforms.signals import compute_signals
 
@@ -64,7 +63,7 @@ def preset_names(use: str) -> list[str]:
 
 def make_variants(use: str, base: dict[str, Any], changes: Sequence[tuple[str, dict[str, Any]]]) -> list[Variant]:
     """The step `use` with `base` parameters under each change, (label, parameters); raises RecipeError."""
-    if issubclass(get(use), Dedup | SpanDedup):
+    if issubclass(get(use), GlobalStep):
         raise RecipeError(f"{use} compares rows with each other; diff-presets is for steps that judge each row alone")
     labels = [label for label, _ in changes]
     if len(labels) < 2:

@@ -6,6 +6,7 @@ never done; workers that are forked afterwards have them. Who comes without make
 
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 
 from schemas.errors import SluiceError
@@ -29,6 +30,9 @@ def _make_ready() -> None:
             made.setup()
             if isinstance(made, Dedup):
                 made.keys(batch)
+                if not made.proof:
+                    evidence = made.evidence(batch, np.full(1, -1, np.int32))
+                    made.similarity(evidence, *np.zeros((2, 1), np.int64))
             elif isinstance(made, SpanDedup):
                 made.span_keys(batch)
             else:

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.plan import Plan
 from pipeline.storage import sha256_file
 from transforms.base import Transform
-from transforms.dedup.base import Dedup
+from transforms.dedup.base import GlobalStep
 from transforms.signals import resolve
 
 
@@ -23,7 +23,7 @@ def stage_specs(plan: Plan) -> list[list[dict[str, Any]]]:
     ]
 
 
-def _spec(plan: Plan, label: str, made: Transform | Dedup) -> dict[str, Any]:
+def _spec(plan: Plan, label: str, made: Transform | GlobalStep) -> dict[str, Any]:
     params = made.params.model_dump(mode="json")
     if made.name == "tokens.encode":
         return {"use": made.name, "version": made.version, "with": params | {"tokenizer": None}}

@@ -18,10 +18,11 @@ from apache_beam.metrics.metric import Metrics
 
 from pipeline.coders import KEYED_BATCH
 from pipeline.dedup.candidates import candidate_pairs
+from pipeline.dedup.nodes import Nodes
 from pipeline.dedup.records import KEYS, PAIRS, ROW_MASK, batch_of, columns_of, nodes_of, split_by, unit_of
 from pipeline.dedup.resolve import removals
 from pipeline.dedup.task import DedupTask
-from pipeline.dedup.verify import KeptTexts, VerifyGroup
+from pipeline.dedup.verify import VerifyGroup
 from pipeline.pool import PooledMap
 from pipeline.storage import map_arrow, write_arrow
 from pipeline.workdir import DROPS, read_drops
@@ -107,11 +108,12 @@ class WriteDrops:
     def __call__(self, unit: int, grouped: dict[str, Iterable[pa.RecordBatch]]) -> int:
         pairs = columns_of(list(grouped["pairs"]), PAIRS)
         order = np.lexsort([pairs["b_part"], pairs["b_node"]])
-        texts = KeptTexts(self._task.kept)
+        ids = Nodes(self._task.kept).ids(pairs["a_node"][order])
+        measure = self._task.step().measure
         rows = []
-        for k in order.tolist():
+        for match_id, k in zip(ids, order.tolist(), strict=True):
             similarity = float(pairs["similarity"][k])
-            detail = None if self._task.step().proof or np.isnan(similarity) else f"jaccard {similarity:.4f}"
+            detail = None if self._task.step().proof or np.isnan(similarity) else f"{measure} {similarity:.4f}"
             if pairs["a_part"][k] >= 0:
                 detail = f"same bytes as part {pairs['a_part'][k]}"
             rows.append(
@@ -121,7 +123,7 @@ class WriteDrops:
                     "label": self._task.label,
                     "reason": DUPLICATE,
                     "detail": detail,
-                    "match_id": texts.get(int(pairs["a_node"][k]), "id"),
+                    "match_id": match_id,
                     "spans": None,
                 }
             )

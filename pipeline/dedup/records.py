@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from transforms.dedup.base import Dedup
+from transforms.dedup.base import Dedup, GlobalStep
 from transforms.dedup.spans import SpanDedup
 
 
@@ -43,17 +43,18 @@ UNIT_SHIFT = np.uint64(32)
 ROW_MASK = np.uint64(0xFFFFFFFF)
 
 
-def keys_schema(step: Dedup | SpanDedup) -> pa.Schema:
+def keys_schema(step: GlobalStep) -> pa.Schema:
     """What a step's key files hold."""
     return SPAN_KEYS if isinstance(step, SpanDedup) else KEYS
 
 
-def signed_batch(step: Dedup | SpanDedup, batch: pa.RecordBatch, first_row: int) -> pa.RecordBatch:
+def signed_batch(step: GlobalStep, batch: pa.RecordBatch, first_row: int) -> pa.RecordBatch:
     """A batch's keys with the rows' numbers in the unit; `first_row` is the batch's place in the unit's kept file."""
     if isinstance(step, SpanDedup):
         found = step.span_keys(batch)
         row = found.row.astype(np.uint32) + np.uint32(first_row)
         return batch_of(SPAN_KEYS, found.key[:, 0], found.key[:, 1], row, found.start, found.stop)
+    assert isinstance(step, Dedup)
     keys = step.keys(batch)
     node = keys.row.astype(np.uint64) + np.uint64(first_row)
     hi, lo = np.ascontiguousarray(keys.key[:, 0]), np.ascontiguousarray(keys.key[:, 1])

@@ -6,21 +6,27 @@ import itertools
 
 import numpy as np
 import pyarrow as pa
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.dedup.candidates import candidate_pairs
 from pipeline.dedup.records import KEYS, PAIRS, batch_of
 from pipeline.dedup.resolve import removals
-from schemas.sample import SENTINEL, sample_batch
+from schemas.errors import SchemaError
+from schemas.sample import SAMPLE, SENTINEL, sample_batch
+from transforms.base import append_columns
 from transforms.dedup.exact import (
     MediaExactDedup,
     MediaExactDedupParams,
     TextExactDedup,
     TextExactDedupParams,
 )
+from transforms.dedup.keep import ByColumn, check_keep, rank_of
 from transforms.dedup.minhash import TextMinHashDedup, TextMinHashDedupParams
+from transforms.dedup.sets import set_array, set_bounds
 from transforms.dedup.shingles import jaccard, shingle_hashes, words
+from transforms.kernels.similarity import overlaps, sorted_distinct
 
 
 def keys_of(groups: list[int], ranks: list[int] | None = None) -> pa.RecordBatch:
@@ -171,3 +177,47 @@ def test_minhash_estimates_jaccard():
         # numbers inside words split them: compare with the exact similarity of what was hashed
         exact = jaccard(shingle_hashes(" ".join(one), 1), shingle_hashes(" ".join(two), 1))
         assert abs(estimate - exact) < 4 * np.sqrt(exact * (1 - exact) / 1000) + 1e-9
+
+
+@given(st.lists(st.lists(st.integers(0, 30), max_size=12), min_size=1, max_size=6))
+def test_overlaps_of_sets_equal_pythons(rows):
+    values = np.asarray([value for row in rows for value in row], np.uint64)
+    evidence = set_array(*sorted_distinct(values, np.cumsum([0, *map(len, rows)])))
+    first, second = (np.ravel(grid) for grid in np.mgrid[: len(rows), : len(rows)])
+    for containment in (False, True):
+        found = overlaps(*set_bounds(evidence), first, second, containment)
+        for k, (a, b) in enumerate(zip(first, second, strict=True)):
+            one, two = set(rows[a]), set(rows[b])
+            whole = two if containment else one | two
+            assert found[k] == (len(one & two) / len(whole) if whole else 0.0)
+    sliced = evidence.slice(len(rows) // 2)
+    assert len(set_bounds(sliced)[1]) == len(sliced) + 1
+
+
+def test_evidence_is_the_shingles():
+    step = TextMinHashDedup(TextMinHashDedupParams())
+    texts = ["one two three four five six", "", "one two"]
+    batch = sample_batch([{"id": str(k), "source": str(k), "text": t} for k, t in enumerate(texts)])
+    values, bounds = set_bounds(step.evidence(batch, np.full(3, -1, np.int32)))
+    for row, text in enumerate(texts):
+        assert values[bounds[row] : bounds[row + 1]].tolist() == shingle_hashes(text, 5).tolist()
+
+
+def ranked(values: list, **keep) -> list[int]:
+    batch = sample_batch([{"id": str(k), "source": str(k), "text": "x"} for k in range(len(values))])
+    batch = append_columns(batch, [(pa.field("score", pa.float64()), pa.array(values, pa.float64()))])
+    rank = rank_of(ByColumn(column="score", **keep), batch)
+    assert rank.min() >= 1
+    return np.argsort(rank, kind="stable").tolist()
+
+
+def test_the_best_score_is_kept_and_one_without_goes_first():
+    values = [0.5, None, -1.0, 7.0, -0.0, 0.0, float("inf"), float("-inf"), float("nan")]
+    assert ranked(values) == [6, 3, 0, 4, 5, 2, 7, 1, 8]
+    assert ranked(values, order="lowest") == [7, 2, 4, 5, 0, 3, 6, 1, 8]
+
+
+def test_a_score_that_is_not_there_is_an_error():
+    for column, complaint in (("score.none", "no column 'score.none'"), ("text", "not a number")):
+        with pytest.raises(SchemaError, match=complaint):
+            check_keep(ByColumn(column=column), SAMPLE)

@@ -1,15 +1,15 @@
 """The shape of a global step: it signs rows locally; the pipeline brings equal keys together and drops duplicates.
 
 A `Dedup` never decides inside a batch: which row is the duplicate depends on rows in other batches. It yields keys,
-and, when equal keys only propose, the shingles to verify a pair with. The pipeline orders rows by (unit, row), and
-removes one only for a direct match with a row (or media part) that is kept; the match goes into the ledger.
+and, when equal keys only propose, the evidence that a pair is verified with. The pipeline orders rows by (rank, unit,
+row), and removes one only for a direct match with a row (or media part) that is kept; the match goes into the ledger.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -22,12 +22,24 @@ P = TypeVar("P", bound=Params)
 DUPLICATE = "duplicate"
 
 
+class GlobalStep:
+    """What compares rows with each other: a `Dedup`, or a `SpanDedup` (transforms.dedup.spans)."""
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    params: Any
+
+    def setup(self) -> None:
+        """Loads what is heavy; called once a worker."""
+
+
 @dataclass(frozen=True, slots=True)
 class Keys:
     """Keys of a batch; parallel arrays, one entry a key (a row has one per LSH band, a media step one per part).
 
     row: uint32 [n], batch row · part: int32 [n], media.index, or -1 for the row itself · band: uint16 [n] ·
-    key: uint64 [n, 2], 128 bits · rank: uint64 [n], smaller is kept first (0 for all: the first in canonical order).
+    key: uint64 [n, 2], 128 bits, `key[:, 1]` spread evenly over the 64-bit numbers · rank: uint64 [n], at least 1,
+    smaller is kept first (transforms.dedup.keep).
     Equal (band, key) means: the same, or for steps that verify, candidates.
     """
 
@@ -38,23 +50,26 @@ class Keys:
     rank: np.ndarray
 
 
-class Dedup(ABC, Generic[P]):
-    """Base of the global steps. A key with a part removes that media part; one without removes the row.
+class Dedup(ABC, GlobalStep, Generic[P]):
+    """Base of the global steps that remove rows or media parts.
 
-    `of_parts` says that keys have parts: rows are other rows afterwards, so a global step that follows signs them anew.
+    A key with a part removes that media part; one without removes the row. `of_parts` says that keys have parts: rows
+    are other rows afterwards, so a global step that follows signs them anew. `measure` names the similarity in the
+    ledger ("jaccard 0.9312"). `deciding` are the parameters that shape neither keys nor evidence, so that an index of
+    earlier data serves whatever they are.
     """
 
-    name: ClassVar[str]
-    version: ClassVar[int]
     Params: ClassVar[type[Params]] = Params
     reasons: ClassVar[frozenset[str]] = frozenset({DUPLICATE})
     of_parts: ClassVar[bool] = False
+    measure: ClassVar[str] = "similarity"
+    deciding: ClassVar[frozenset[str]] = frozenset({"keep", "verify"})
 
     def __init__(self, params: P) -> None:
         self.params = params
 
-    def setup(self) -> None:
-        """Loads what is heavy; called once a worker."""
+    def check(self, schema: pa.Schema) -> None:
+        """Raises SchemaError when rows of this schema lack a column the step needs."""
 
     @property
     def proof(self) -> bool:
@@ -63,7 +78,7 @@ class Dedup(ABC, Generic[P]):
 
     @property
     def min_similarity(self) -> float | None:
-        """Pairs below this similarity of shingles are not duplicates; None: candidates are not verified, and
+        """Pairs below this similarity of evidence are not duplicates; None: candidates are not verified, and
         connected components of them keep one node (FineWeb's behaviour)."""
         return None
 
@@ -71,6 +86,16 @@ class Dedup(ABC, Generic[P]):
     def keys(self, batch: pa.RecordBatch) -> Keys:
         """The batch's keys; rows without any (no text, no media) are never duplicates."""
 
-    def shingles(self, text: str) -> np.ndarray:
-        """Sorted distinct uint64 shingle hashes of a text, to verify a candidate pair with."""
+    def evidence(self, batch: pa.RecordBatch, part: np.ndarray) -> pa.LargeBinaryArray:
+        """What pairs are verified with, one entry a row of `batch`: of its media part with the index part[row], int32
+        [rows], or of the row where that is -1. A row may come twice, for two of its parts."""
         raise TypeError(f"{self.name}: equal keys are proof; there is nothing to verify")
+
+    def similarity(self, evidence: pa.LargeBinaryArray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Similarity of evidence[first[k]] (earlier in keep order) and evidence[second[k]], float64 [k]."""
+        raise TypeError(f"{self.name}: equal keys are proof; there is nothing to verify")
+
+    def signed_by(self) -> dict[str, Any]:
+        """What keys and evidence are made with, JSON-able: equal means comparable."""
+        params = self.params.model_dump(mode="json", exclude=set(self.deciding))
+        return {"use": self.name, "version": self.version, "with": params}

@@ -9,18 +9,16 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from pydantic import Field
 
 from transforms.base import Params
 from transforms.columns import utf8
 from transforms.dedup.base import Dedup, Keys
+from transforms.dedup.keep import Keep, check_keep, rank_of
 from transforms.dedup.shingle_tables import tables
 from transforms.kernels.canonical import GROWTH, canonical_texts
 from transforms.parts import Parts
 from transforms.registry import register
-
-Keep = Literal["first", "longest"]
 
 
 class TextExactDedupParams(Params):
@@ -32,13 +30,6 @@ class TextExactDedupParams(Params):
     keep: Keep = "first"
 
 
-def rank_of(keep: Keep, texts: pa.Array) -> np.ndarray:
-    """Keep order of texts, uint64 [rows]: all equal for `first`, longer texts earlier for `longest`."""
-    if keep == "first":
-        return np.zeros(len(texts), np.uint64)
-    return np.uint64(2**63) - pc.utf8_length(texts).to_numpy(zero_copy_only=False).astype(np.uint64)
-
-
 @register("text.exact_dedup", version=1)
 class TextExactDedup(Dedup[TextExactDedupParams]):
     """Rows whose text is equal after NFC, case folding and collapsing of white space, and that hold the same media.
@@ -48,6 +39,9 @@ class TextExactDedup(Dedup[TextExactDedupParams]):
     """
 
     Params = TextExactDedupParams
+
+    def check(self, schema: pa.Schema) -> None:
+        check_keep(self.params.keep, schema)
 
     def keys(self, batch: pa.RecordBatch) -> Keys:
         media = batch.column("media")
@@ -65,7 +59,7 @@ class TextExactDedup(Dedup[TextExactDedupParams]):
                 digests.append(state.digest())
         count = len(rows)
         key = np.frombuffer(b"".join(digests), "<u8").reshape(count, 2)
-        rank = rank_of(self.params.keep, batch.column("text"))[rows]
+        rank = rank_of(self.params.keep, batch)[rows]
         return Keys(
             np.asarray(rows, np.uint32), np.full(count, -1, np.int32), np.zeros(count, np.uint16), key.copy(), rank
         )
@@ -119,7 +113,7 @@ class MediaExactDedup(Dedup[MediaExactDedupParams]):
         count = len(row)
         key = np.frombuffer(b"".join(digest[:16] for digest in digests), "<u8").reshape(count, 2)
         order = np.lexsort([part, row])
-        blank = np.zeros(count, np.uint64)
+        alike = np.ones(count, np.uint64)
         return Keys(
-            row[order].astype(np.uint32), part[order].astype(np.int32), np.zeros(count, np.uint16), key[order], blank
+            row[order].astype(np.uint32), part[order].astype(np.int32), np.zeros(count, np.uint16), key[order], alike
         )

@@ -29,11 +29,6 @@ def shingle_rows(text: pa.Array, ngram: int) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(rows), np.cumsum([0, *map(len, rows)])
 
 
-def distinct_shingles(text: str, ngram: int) -> np.ndarray:
-    """As `shingle_hashes`."""
-    return np.unique(shingle_rows(pa.array([text], pa.large_string()), ngram)[0])
-
-
 def _by_kernel(text: pa.Array, ngram: int, *, is_nfc: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     states = np.full(len(text), DONE, np.uint8)
     hashed, bounds = shingles(*utf8(text), ngram, is_nfc, *tables(), states)

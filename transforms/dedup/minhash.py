@@ -9,10 +9,12 @@ from pydantic import Field
 
 from transforms.base import Params
 from transforms.dedup.base import Dedup, Keys
-from transforms.dedup.exact import Keep, rank_of
-from transforms.dedup.fast_shingles import distinct_shingles, shingle_rows
+from transforms.dedup.fast_shingles import shingle_rows
+from transforms.dedup.keep import Keep, check_keep, rank_of
+from transforms.dedup.sets import set_array, set_bounds
 from transforms.dedup.shingles import mix
 from transforms.kernels.shingles import signatures
+from transforms.kernels.similarity import overlaps, sorted_distinct
 from transforms.registry import register
 
 
@@ -32,7 +34,7 @@ class TextMinHashDedupParams(Params):
     #: null: candidates are duplicates, connected components keep one row (FineWeb's behaviour, which also removes
     #: distinct documents that share a template)
     verify: Verify | None = Verify()
-    #: which row of a duplicate pair stays: the first in canonical order, or the longer text
+    #: which row of a duplicate pair stays
     keep: Keep = "first"
     #: seed of the permutations; null takes the recipe's
     seed: int | None = None
@@ -48,6 +50,10 @@ class TextMinHashDedup(Dedup[TextMinHashDedupParams]):
     """
 
     Params = TextMinHashDedupParams
+    measure = "jaccard"
+
+    def check(self, schema: pa.Schema) -> None:
+        check_keep(self.params.keep, schema)
 
     @property
     def proof(self) -> bool:
@@ -84,8 +90,13 @@ class TextMinHashDedup(Dedup[TextMinHashDedupParams]):
         row = np.repeat(rows, bands)
         band = np.tile(np.arange(bands, dtype=np.uint16), len(rows))
         key = np.stack([hi.ravel(), lo.ravel()], axis=1)
-        rank = rank_of(self.params.keep, batch.column("text"))
+        rank = rank_of(self.params.keep, batch)
         return Keys(row, np.full(len(row), -1, np.int32), band, key, rank[row])
 
-    def shingles(self, text: str) -> np.ndarray:
-        return distinct_shingles(text, self.params.ngram)
+    def evidence(self, batch: pa.RecordBatch, part: np.ndarray) -> pa.LargeBinaryArray:
+        return set_array(*sorted_distinct(*shingle_rows(batch.column("text"), self.params.ngram)))
+
+    def similarity(self, evidence: pa.LargeBinaryArray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        values, bounds = set_bounds(evidence)
+        similarity: np.ndarray = overlaps(values, bounds, first, second, False)
+        return similarity

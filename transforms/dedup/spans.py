@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from transforms.base import Outcome, P, Transform, Verdicts, append_columns, append_fields, partition
+from transforms.dedup.base import GlobalStep
 from transforms.text.segments import edited, without
 
 #: on its way from the pipeline to `apply` only: the spans of each row's text that go, null where none does
@@ -39,7 +40,7 @@ class SpanKeys:
     key: np.ndarray
 
 
-class SpanDedup(Transform[P]):
+class SpanDedup(GlobalStep, Transform[P]):
     """Base of the global steps that remove spans. Rows are other rows afterwards, so it ends its stage."""
 
     edits_text = True
