@@ -55,6 +55,8 @@ class Run:
     #: by stage, what every unit's marker says
     results: list[list[dict[str, Any]]] = field(default_factory=list)
     phases: list[dict[str, Any]] = field(default_factory=list)
+    #: by global step, what it counted
+    dedups: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def key(self, stage: int) -> StageKey:
         """What a worker makes the stage from."""
@@ -120,6 +122,7 @@ def curate(recipe: Recipe, launcher: Launcher, *, overwrite: bool = False, liste
                 "runner": launcher.runner,
                 "workers": launcher.workers,
                 "stages": run.phases,
+                "dedup": run.dedups,
                 "tokenizer_engine": run.results[-1][0]["tokenizer_engine"],
                 "versions": code_versions(),
             }
@@ -223,23 +226,32 @@ def _run_dedup(run: Run, stage: int, label: str) -> None:
         if not marker.exists():
             folder.mkdir(parents=True, exist_ok=True)
             files = {u.number: UnitFiles(Path(run.previous[u.number] or "")) for u in run.units}
+            keys = {number: _finished(f)["keys"].get(label, 0) for number, f in files.items()}
             task = DedupTask(
                 run.key(stage),
                 label,
                 {number: str(f.keys(label)) for number, f in files.items()},
+                keys,
                 {number: str(f.kept) for number, f in files.items()},
                 dict(enumerate(run.drops)),
                 after,
+                str(folder / "scratch"),
+                run.launcher.workers,
             )
-            if any(_finished(f)["keys"].get(label, 0) for f in files.values()):
-                run.launcher.dedup(task)
+            counted: dict[str, Any] = {}
+            if any(keys.values()):
+                counted = run.launcher.dedup(task)
             else:  # no row has a key (no media at all, say): nothing can be a duplicate
                 for number, path in after.items():
                     carry_drops(task.drops_before[number], path)
             missing = [path for path in after.values() if not Path(path).exists()]
             if missing:
                 raise AssertionError(f"global step {label} left {len(missing)} units without drops")
-            write_bytes(marker, json.dumps({"label": label, "units": len(run.units)}).encode())
+            write_bytes(marker, json.dumps(counted).encode())
+            shutil.rmtree(task.scratch, ignore_errors=True)
+    counted = json.loads(marker.read_bytes())
+    if counted:
+        run.dedups[label] = counted
     run.drops = [after[unit.number] for unit in run.units]
 
 

@@ -11,9 +11,9 @@ import apache_beam as beam
 from apache_beam.runners.runner import PipelineState
 
 import pipeline.coders  # noqa: F401  registers the record batch coder wherever a graph is built
-from pipeline.dedup.job import dedup_graph
+from pipeline.dedup.job import run_dedup
 from pipeline.dedup.spans import span_graph
-from pipeline.dedup.task import DedupTask
+from pipeline.dedup.task import DedupTask, Phase
 from pipeline.pool import PooledMap
 from pipeline.runners import is_local, pipeline_arguments
 from pipeline.worker import Each
@@ -52,12 +52,27 @@ class Launcher:
 
         self._run(build)
 
-    def dedup(self, task: DedupTask) -> None:
-        """Runs one global step."""
+    def dedup(self, task: DedupTask) -> dict[str, Any]:
+        """Runs one global step; returns what it counted."""
         if (step := task.span_step()) is not None:
             self._run(lambda root: span_graph(root, task, step.max_rows))
-        else:
-            self._run(lambda root: dedup_graph(root, task, self.pool))
+            return {}
+        return run_dedup(task, self.chain)
+
+    def chain(self, phases: Sequence[Phase]) -> None:
+        """Runs phases one after the other, in one job: a phase is planned when the one before it is done."""
+
+        def build(root: beam.Pipeline) -> None:
+            done: Any = None
+            for number, phase in enumerate(phases):
+                name = f"{number}{type(phase).__name__}"
+                start = root | f"Start{name}" >> beam.Create([None])
+                before = () if done is None else (beam.pvalue.AsIter(done),)
+                work = start | f"Plan{name}" >> beam.FlatMap(_planned, phase, *before)
+                spread = work | f"Spread{name}" >> beam.Reshuffle()
+                done = spread | name >> beam.ParDo(PooledMap(phase, self.pool)) | f"Done{name}" >> beam.Map(_nothing)
+
+        self._run(build)
 
     def _run(self, build: Callable[[beam.Pipeline], Any]) -> None:
         runner, options = pipeline_arguments(self.runner, self.flags)
@@ -70,6 +85,11 @@ class Launcher:
             raise _ours(error) from error
         if state not in (None, PipelineState.DONE):
             raise SluiceError(f"the {self.runner} runner ended the job in state {state}; its log says why")
+
+
+def _planned(_: None, phase: Phase, *before: Any) -> list[Any]:
+    """The work of a phase. `before`, what the phase before it gave, is there to be waited for."""
+    return phase.plan()
 
 
 def _nothing(_: Any) -> None:

@@ -25,7 +25,7 @@ from pipeline.worker import start_worker
 from schemas.errors import SluiceError
 
 #: what workers run; their fork server imports it once for all of them
-_PRELOAD = ["pipeline.stage", "pipeline.pack", "pipeline.dedup.verify"]
+_PRELOAD = ["pipeline.stage", "pipeline.pack", "pipeline.dedup.resolve", "pipeline.dedup.verify"]
 
 #: pools of this process by size: the phases of a run share one, because starting workers costs seconds of CPU
 _pools: dict[int, futures.ProcessPoolExecutor] = {}

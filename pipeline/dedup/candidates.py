@@ -1,75 +1,167 @@
-"""From keys to candidate pairs: nodes with an equal key, ordered, with a bound on what one crowded key may cost."""
+"""Second phase: nodes with an equal key, ordered, become candidate pairs; what one crowded key may cost is bounded."""
 
 from __future__ import annotations
 
-import numpy as np
-import pyarrow as pa
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from pipeline.dedup.records import KEYS, PAIRS, batch_of, columns_of
+import numpy as np
+
+from pipeline.dedup.records import INDEX_NODE, KEYS, PAIRS, unit_of
+from pipeline.dedup.shuffle import Columns, hash_range, read_range, read_report, write_report, write_sorted
+from pipeline.dedup.task import DedupTask
 
 #: A key shared by more nodes than this is crowded (a template with a million members): each member is then paired
-#: with the key's first CROWD/2 nodes and its own CROWD/2 predecessors, so the work stays linear.
+#: with the key's first CROWD/8 nodes and its own CROWD/8 predecessors, so the work stays linear.
 CROWD = 64
 
-
-def candidate_pairs(batches: list[pa.RecordBatch], *, proof: bool, crowd: int = CROWD) -> tuple[pa.RecordBatch, int]:
-    """Pairs of nodes that share a (band, key), `a` before `b` in keep order, each once; and the crowded keys' count.
-
-    With `proof` (equal keys are duplicates) each node is paired with its key's first node only.
-    """
-    columns = columns_of(batches, KEYS)
-    order = np.lexsort([columns[name] for name in ("part", "node", "rank", "lo", "hi", "band")])
-    columns = {name: values[order] for name, values in columns.items()}
-    total = len(order)
-    if total == 0:
-        return _pairs(columns, np.empty(0, np.int64), np.empty(0, np.int64), proof), 0
-    fresh = np.ones(total, bool)
-    fresh[1:] = np.any([columns[name][1:] != columns[name][:-1] for name in ("band", "hi", "lo")], axis=0)
-    starts = np.flatnonzero(fresh)
-    sizes = np.diff(np.append(starts, total))
-    if proof:
-        later = np.flatnonzero(~fresh)
-        return _pairs(columns, np.repeat(starts, sizes)[later], later, proof), 0
-    first, second = _neighbours(starts, sizes, crowd)
-    pairs = _pairs(columns, first, second, proof)
-    return distinct(pairs), int(np.count_nonzero(sizes > crowd))
+#: pairs made at once
+_PAIRS = 1 << 20
 
 
-def _neighbours(starts: np.ndarray, sizes: np.ndarray, crowd: int) -> tuple[np.ndarray, np.ndarray]:
-    """Index pairs within every group: all of them, or a bounded set where a group is crowded."""
-    firsts: list[np.ndarray] = []
-    seconds: list[np.ndarray] = []
-    for size in np.unique(sizes[sizes > 1]):
-        at = starts[sizes == size]
-        if size <= crowd:
-            a, b = np.triu_indices(size, 1)
-        else:
-            half = crowd // 2
-            member = np.arange(1, size)
-            near = member[:, None] - np.arange(1, half + 1)[None, :]
-            head = np.broadcast_to(np.arange(half)[None, :], (len(member), half))
-            a = np.concatenate([near, np.where(head < near[:, -1:], head, -1)], axis=1).ravel()
-            b = np.repeat(member, crowd)
-            a, b = a[a >= 0], b[a >= 0]
-        firsts.append((at[:, None] + a[None, :]).ravel())
-        seconds.append((at[:, None] + b[None, :]).ravel())
-    if not firsts:
-        return np.empty(0, np.int64), np.empty(0, np.int64)
-    return np.concatenate(firsts), np.concatenate(seconds)
+@dataclass(frozen=True, slots=True)
+class FindCandidates:
+    """Matches a range of key hashes of the new rows, and of the index, into pairs sorted by the later node."""
+
+    task: DedupTask
+
+    def plan(self) -> list[int]:
+        return list(range(self.task.partitions))
+
+    def __call__(self, part: int) -> None:
+        task = self.task
+        path = task.file(f"pairs-{part:06d}.arrow")
+        if read_report(path) is not None:
+            return
+        start, stop = hash_range(part, task.partitions)
+        columns = read_range(task.files("sorted-*.arrow"), KEYS, "lo", start, stop)
+        if task.index:
+            known = read_range([run.keys for run in task.index], KEYS, "lo", start, stop)
+            shared = np.isin(known["lo"], columns["lo"])
+            columns = {name: np.concatenate([known[name][shared], columns[name]]) for name in KEYS.names}
+        groups = KeyGroups(columns)
+        by_unit: dict[int, int] = {}
+
+        def pieces() -> Iterator[Columns]:
+            for pairs in groups.pairs(proof=task.step().proof):
+                for unit, count in zip(*np.unique(unit_of(pairs["b_node"]), return_counts=True), strict=True):
+                    by_unit[int(unit)] = by_unit.get(int(unit), 0) + int(count)
+                yield pairs
+
+        count = write_sorted(path, PAIRS, pieces(), "b_node")
+        crowded = {} if task.step().proof else groups.crowding()
+        write_report(path, pairs=count, by_unit=by_unit, **crowded)
 
 
-def _pairs(columns: dict[str, np.ndarray], first: np.ndarray, second: np.ndarray, proof: bool) -> pa.RecordBatch:
-    sides = [columns[name][which] for which in (first, second) for name in ("rank", "node", "part")]
-    return batch_of(PAIRS, *sides, np.full(len(first), 1.0 if proof else np.nan))
+class KeyGroups:
+    """The nodes of every key that several have, in keep order."""
+
+    def __init__(self, columns: Columns, crowd: int = CROWD) -> None:
+        self._crowd = crowd
+        columns = _with_company(columns)
+        order = np.lexsort([columns[name] for name in ("part", "node", "rank", "lo", "hi", "band")])
+        self._columns = {name: values[order] for name, values in columns.items()}
+        fresh = np.ones(len(order), bool)
+        for name in ("band", "hi", "lo"):
+            fresh[1:] &= self._columns[name][1:] == self._columns[name][:-1]
+        fresh[1:] = ~fresh[1:]
+        self._starts = np.flatnonzero(fresh)
+        self._sizes = np.diff(np.append(self._starts, len(order)))
+
+    def pairs(self, *, proof: bool) -> Iterator[Columns]:
+        """Pairs of nodes that share a key, `a` before `b` in keep order; a pair may come from several keys.
+
+        With `proof` (equal keys are duplicates) each node is paired with its key's first node only.
+        """
+        found = self._with_first() if proof else self._neighbours()
+        for first, second in _regrouped(found):
+            pairs = {
+                f"{side}_{name}": self._columns[name][which]
+                for side, which in (("a", first), ("b", second))
+                for name in ("rank", "node", "part")
+            }
+            pairs["similarity"] = np.full(len(first), 1.0 if proof else np.nan)
+            yield distinct(pairs)
+
+    def crowding(self) -> dict[str, int]:
+        """How many keys are crowded, their members, and the pairs of members that are not compared by them."""
+        large = self._sizes[self._sizes > self._crowd].astype(np.int64)
+        near = self._crowd // 8
+        # a member at place m is paired with its `near` predecessors and the first `near`, as far as there are as many
+        compared = sum(
+            int(np.minimum(np.arange(size), 2 * near).sum()) * int(count)
+            for size, count in zip(*np.unique(large, return_counts=True), strict=True)
+        )
+        skipped = int((large * (large - 1) // 2).sum()) - compared
+        return {"crowded_keys": len(large), "crowded_members": int(large.sum()), "pairs_skipped": skipped}
+
+    def _with_first(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        heads = np.repeat(self._starts, self._sizes)
+        later = np.flatnonzero(heads != np.arange(len(heads)))
+        yield heads[later], later
+
+    def _neighbours(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Index pairs within every group: all of them, or a bounded set where a group is crowded."""
+        for size in np.unique(self._sizes[self._sizes > 1]).tolist():
+            at = self._starts[self._sizes == size]
+            if size <= self._crowd:
+                a, b = np.triu_indices(size, 1)
+                step = max(1, _PAIRS // len(a))
+                for start in range(0, len(at), step):
+                    some = at[start : start + step, None]
+                    yield (some + a).ravel(), (some + b).ravel()
+            else:
+                for start in at.tolist():
+                    yield from self._crowded(start, size)
+
+    def _crowded(self, start: int, size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        near = self._crowd // 8
+        step = max(1, _PAIRS // (2 * near))
+        for first in range(1, size, step):
+            member = np.arange(first, min(first + step, size))[:, None]
+            before = member - np.arange(1, near + 1)
+            heads = np.where(np.arange(near) < before[:, -1:], np.arange(near), -1)
+            a = np.concatenate([before, heads], axis=1).ravel()
+            b = np.repeat(member.ravel(), 2 * near)
+            yield start + a[a >= 0], start + b[a >= 0]
 
 
-def distinct(pairs: pa.RecordBatch) -> pa.RecordBatch:
-    """Each pair once, ordered by (a, b); a document is never paired with itself."""
-    columns = columns_of([pairs], PAIRS)
-    keys = ("b_part", "b_node", "a_part", "a_node")
-    order = np.lexsort([columns[name] for name in keys])
-    columns = {name: values[order] for name, values in columns.items()}
-    keep = np.ones(len(order), bool)
-    keep[1:] = np.any([columns[name][1:] != columns[name][:-1] for name in keys], axis=0)
-    keep &= (columns["a_node"] != columns["b_node"]) | (columns["a_part"] != columns["b_part"])
-    return pairs.take(pa.array(order[keep]))
+def _with_company(columns: Columns) -> Columns:
+    """The keys whose `lo` occurs twice: most keys are nobody else's, and are not sorted any further."""
+    order = np.argsort(columns["lo"], kind="stable")
+    lo = columns["lo"][order]
+    same = lo[1:] == lo[:-1]
+    shared = order[np.append(same, False) | np.append(False, same)] if len(lo) else order
+    return {name: values[shared] for name, values in columns.items()}
+
+
+def _regrouped(found: Iterator[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Small arrays of pairs put together, so that few batches are written."""
+    held: list[tuple[np.ndarray, np.ndarray]] = []
+    count = 0
+    for pair in found:
+        held.append(pair)
+        count += len(pair[0])
+        if count >= _PAIRS:
+            yield tuple(np.concatenate(side) for side in zip(*held, strict=True))  # type: ignore[misc]
+            held, count = [], 0
+    if held:
+        yield tuple(np.concatenate(side) for side in zip(*held, strict=True))  # type: ignore[misc]
+
+
+def distinct(pairs: Columns) -> Columns:
+    """Each pair once, ordered by (b, a); a node is never paired with itself, and what an index holds is never `b`."""
+    names = [name for name in ("a_part", "a_node", "b_part", "b_node") if not _all_equal(pairs[name])]
+    order = np.lexsort([pairs[name] for name in names]) if names else np.arange(len(pairs["b_node"]))
+    pairs = {name: values[order] for name, values in pairs.items()}
+    keep = np.zeros(len(order), bool)
+    keep[:1] = True
+    for name in names:
+        keep[1:] |= pairs[name][1:] != pairs[name][:-1]
+    keep &= (pairs["a_node"] != pairs["b_node"]) | (pairs["a_part"] != pairs["b_part"])
+    keep &= pairs["b_node"] < INDEX_NODE
+    return {name: values[keep] for name, values in pairs.items()}
+
+
+def _all_equal(values: np.ndarray) -> bool:
+    return bool((values == values[:1]).all())

@@ -1,13 +1,14 @@
-"""What is known of nodes: their ids and their evidence, read from the kept rows they stand for."""
+"""What is known of nodes: their ids and their evidence, from the kept rows they stand for, or from an index."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
 import pyarrow as pa
 
-from pipeline.dedup.records import ROW_MASK, unit_of
+from pipeline.dedup.records import INDEX_UNIT, ROW_MASK, unit_of
 from pipeline.storage import map_arrow
 from transforms.dedup.base import Dedup
 
@@ -16,7 +17,7 @@ _TAKEN_ROWS = 256
 
 
 class Nodes:
-    """Kept rows by node, from memory-mapped files; `paths` maps unit number to kept file."""
+    """Kept rows, and entries of an index, by node, from memory-mapped files; `paths` maps unit number to file."""
 
     def __init__(self, paths: dict[int, str]) -> None:
         self._paths = paths
@@ -25,7 +26,7 @@ class Nodes:
     def ids(self, node: np.ndarray) -> list[str]:
         """The row ids of nodes."""
         found: list[str | None] = [None] * len(node)
-        for batch, rows, at in self._batches(node):
+        for _, batch, rows, at in self._batches(node):
             for place, value in zip(at.tolist(), batch.column("id").take(pa.array(rows)).to_pylist(), strict=True):
                 found[place] = value
         return [value for value in found if value is not None]
@@ -34,15 +35,19 @@ class Nodes:
         """The evidence of (node, part), in their order."""
         pieces: list[pa.LargeBinaryArray] = [pa.array([], pa.large_binary())]
         order = [np.empty(0, np.int64)]
-        for batch, rows, at in self._batches(node):
+        for unit, batch, rows, at in self._batches(node):
+            if unit >= INDEX_UNIT:
+                pieces.append(batch.column("evidence").take(pa.array(rows)))
+                order.append(at)
+                continue
             for start in range(0, len(rows), _TAKEN_ROWS):
                 some = slice(start, start + _TAKEN_ROWS)
                 pieces.append(step.evidence(batch.take(pa.array(rows[some])), part[at[some]]))
                 order.append(at[some])
         return pa.concat_arrays(pieces).take(pa.array(np.argsort(np.concatenate(order), kind="stable")))
 
-    def _batches(self, node: np.ndarray):  # type: ignore[no-untyped-def]
-        """(batch, rows of it, which of `node` they are), every node once."""
+    def _batches(self, node: np.ndarray) -> Iterator[tuple[int, pa.RecordBatch, np.ndarray, np.ndarray]]:
+        """(unit, batch, rows of it, which of `node` they are), every node once."""
         order = np.argsort(node, kind="stable")
         units = unit_of(node[order])
         row = (node[order] & ROW_MASK).astype(np.int64)
@@ -51,7 +56,7 @@ class Nodes:
             which = np.searchsorted(starts, row[start:stop], side="right") - 1
             for number, first, last in groups(which):
                 some = slice(start + first, start + last)
-                yield batches[number], row[some] - starts[number], order[some]
+                yield unit, batches[number], row[some] - starts[number], order[some]
 
     def _map(self, unit: int) -> tuple[list[pa.RecordBatch], np.ndarray]:
         batches = map_arrow(self._paths[unit])

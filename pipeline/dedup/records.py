@@ -1,7 +1,8 @@
 """The packed records a global step moves between machines: Arrow batches of plain numbers, never rows' payloads.
 
 A node is a row or a media part of one: `node` = unit number << 32 | row in the unit's kept file; `part` = media.index
-or -1. `rank` orders nodes for the keep rule (0 for all: first in the canonical order wins); ties go by (node, part).
+or -1. `rank` orders nodes for the keep rule (all alike: first in the canonical order wins); ties go by (node, part).
+What an index of earlier data holds are nodes too: their units start at INDEX_UNIT, and their rank is 0, before all.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ SPAN_KEYS = _schema(hi=pa.uint64(), lo=pa.uint64(), row=pa.uint32(), start=pa.ui
 SPAN_COUNTS = _schema(hi=pa.uint64(), lo=pa.uint64(), unit=pa.uint32(), rows=pa.uint32())
 
 UNIT_SHIFT = np.uint64(32)
+#: the first unit number of an index's entries, and its first node
+INDEX_UNIT = 1 << 31
+INDEX_NODE = np.uint64(INDEX_UNIT << 32)
 ROW_MASK = np.uint64(0xFFFFFFFF)
 
 

@@ -1,78 +1,142 @@
-"""From verified pairs to removals: which node goes, and which kept node it duplicates.
+"""Fourth phase: from pairs to removals, by component.
 
-`verified`: nodes are visited in keep order; one is removed if and only if it has a pair with an earlier node that was
-kept. A removed node never removes another, so nothing is dropped by transitivity.
-`components`: connected components of the candidate graph keep their first node only (FineWeb's behaviour).
-
-State: one entry a pair (52 bytes) plus one a node that has a pair; nodes without pairs never come here.
+Where all pairs fit one worker (Sizes.graph_edges) they are resolved at once. Else the components are found first
+(pipeline.dedup.components), the pairs are spread by component, and each range of components is resolved by itself;
+only a single component larger than that takes more memory than its share.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pyarrow as pa
-from numba import njit
 
-from pipeline.dedup.records import PAIRS, batch_of, columns_of
+from pipeline.dedup.components import EDGES, connect, hash_of
+from pipeline.dedup.graph import forest, greedy, pairs_of, places
+from pipeline.dedup.records import PAIRS
+from pipeline.dedup.shuffle import (
+    Columns,
+    hash_range,
+    num_records,
+    read_range,
+    read_report,
+    read_reports,
+    write_report,
+    write_sorted,
+)
+from pipeline.dedup.task import Chain, DedupTask, total
 
-
-def removals(batches: list[pa.RecordBatch], *, components: bool = False) -> pa.RecordBatch:
-    """The pairs (`a` kept, `b` removed) that explain every removal, one a removed node, in `b` order."""
-    columns = columns_of(batches, PAIRS)
-    nodes = {side: _records([columns[f"{side}_{name}"] for name in ("rank", "node", "part")]) for side in ("a", "b")}
-    everyone, place = np.unique(np.concatenate([nodes["a"], nodes["b"]]), return_inverse=True)
-    half = len(nodes["a"])
-    first, second = place[:half], place[half:]
-    order = np.lexsort([first, -columns["similarity"], second])
-    resolve = _components if components else _greedy
-    anchor, similarity = resolve(first[order], second[order], columns["similarity"][order], len(everyone))
-    gone = np.flatnonzero(anchor >= 0)
-    sides = [everyone[which][name] for which in (anchor[gone], gone) for name in ("rank", "node", "part")]
-    return batch_of(PAIRS, *sides, similarity[gone])
-
-
-def _records(columns: list[np.ndarray]) -> np.ndarray:
-    """Nodes as one sortable array: by rank, then node, then part."""
-    found = np.empty(len(columns[0]), [("rank", np.uint64), ("node", np.uint64), ("part", np.int32)])
-    for name, values in zip(("rank", "node", "part"), columns, strict=True):
-        found[name] = values
-    return found
+#: verified pairs with the hash of their component's first node
+LABELLED = pa.schema([pa.field("component", pa.uint64(), nullable=False), *PAIRS])
+REMOVED = "removed-*.arrow"
 
 
-@njit(cache=True, nogil=True)
-def _greedy(first: np.ndarray, second: np.ndarray, similarity: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs come ordered by (second, similarity descending, first); a node's fate is known before it is an anchor."""
-    anchor = np.full(count, -1, np.int64)
-    score = np.zeros(count, np.float64)
-    for k in range(len(first)):
-        a, b = first[k], second[k]
-        if anchor[b] < 0 and anchor[a] < 0:
-            anchor[b] = a
-            score[b] = similarity[k]
-    return anchor, score
+@dataclass(frozen=True, slots=True)
+class ResolveAtOnce:
+    """All pairs in one worker; nothing to do where there are too many."""
+
+    task: DedupTask
+
+    def plan(self) -> list[int]:
+        counts = [num_records(self.task.files(f"{name}-*.arrow")) for name in ("verified", "forest")]
+        return [0] if max(counts) <= self.task.sizes.graph_edges else []
+
+    def __call__(self, _: int) -> None:
+        path = self.task.file("removed-at-once.arrow")
+        if read_report(path) is not None:
+            return
+        trees, pairs = (
+            read_range(self.task.files(f"{name}-*.arrow"), PAIRS, "b_node", 0, 2**64) for name in ("forest", "verified")
+        )
+        trees = forest(trees)
+        removed = trees if self.task.step().min_similarity is None else greedy(pairs)
+        write_sorted(path, PAIRS, [removed], "b_node")
+        write_report(path, by_components=len(trees["b_node"]), rounds=0)
 
 
-@njit(cache=True, nogil=True)
-def _components(
-    first: np.ndarray, second: np.ndarray, similarity: np.ndarray, count: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Union-find; the root of a component is its smallest (first in keep order) node."""
-    parent = np.arange(count)
-    for k in range(len(first)):
-        a, b = first[k], second[k]
-        while parent[a] != a:
-            parent[a] = parent[parent[a]]
-            a = parent[a]
-        while parent[b] != b:
-            parent[b] = parent[parent[b]]
-            b = parent[b]
-        if a != b:
-            parent[max(a, b)] = min(a, b)
-    anchor = np.full(count, -1, np.int64)
-    for node in range(count):
-        root = node
-        while parent[root] != root:
-            root = parent[root]
-        if root != node:
-            anchor[node] = root
-    return anchor, np.full(count, np.nan)
+def resolve_apart(task: DedupTask, chain: Chain) -> dict[str, int]:
+    """Resolves a graph that is too large for one worker; returns what ResolveAtOnce reports."""
+    ties, rounds = connect(task, chain, "forest")
+    if task.step().min_similarity is None:
+        chain([RemoveMembers(task, ties)])
+    else:
+        own, more = connect(task, chain, "verified")
+        chain([Label(task, own), ResolveRange(task)])
+        rounds += more
+    return {"by_components": num_records(task.files(ties)), "rounds": rounds}
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMembers:
+    """Components as removals: all but the first node of each go."""
+
+    task: DedupTask
+    ties: str
+
+    def plan(self) -> list[str]:
+        return [path.name for path in self.task.files(self.ties)]
+
+    def __call__(self, name: str) -> None:
+        path = self.task.file(f"removed-{name.rpartition('-')[2]}")
+        if read_report(path) is None:
+            member, first = _ties([self.task.file(name.partition("-")[2])])
+            write_report(path, pairs=write_sorted(path, PAIRS, [pairs_of(first, member)], "b_node"))
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """Gives the verified pairs of a file the hash of their component."""
+
+    task: DedupTask
+    ties: str
+
+    def plan(self) -> list[str]:
+        return [path.name.partition("-")[2] for path in self.task.files("verified-*.arrow")]
+
+    def __call__(self, name: str) -> None:
+        path = self.task.file(name.replace("verified", "labelled"))
+        if read_report(path) is not None:
+            return
+        pairs = read_range([self.task.file(name)], PAIRS, "b_node", 0, 2**64)
+        node = places(pairs, "b")
+        component = hash_of(node)  # of a node that is the first of its component
+        for ties in self.task.files(self.ties):
+            member, first = _ties([ties])
+            order = np.argsort(member, kind="stable")
+            at = np.minimum(np.searchsorted(member[order], node), max(len(member) - 1, 0))
+            if len(member):
+                known = member[order][at] == node
+                component[known] = hash_of(first[order][at[known]])
+        columns: Columns = pairs | {"component": component}
+        write_report(path, pairs=write_sorted(path, LABELLED, [columns], "component"))
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveRange:
+    """Resolves the components whose hash is in a range."""
+
+    task: DedupTask
+
+    def plan(self) -> list[tuple[int, int]]:
+        records = num_records(self.task.files("labelled-*.arrow"))
+        parts = max(1, -(-records // self.task.share(records, self.task.sizes.graph_edges)))
+        return [(part, parts) for part in range(parts)]
+
+    def __call__(self, work: tuple[int, int]) -> None:
+        path = self.task.file(f"removed-{work[0]:06d}.arrow")
+        if read_report(path) is None:
+            pairs = read_range(self.task.files("labelled-*.arrow"), LABELLED, "component", *hash_range(*work))
+            write_report(path, pairs=write_sorted(path, PAIRS, [greedy(pairs)], "b_node"))
+
+
+def _ties(paths) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]
+    """(members, the first node of the component of each) of finished stars."""
+    found = read_range(paths, EDGES, "hash", 0, 2**64)
+    return places(found, "a"), places(found, "b")
+
+
+def resolution(task: DedupTask) -> dict[str, int] | None:
+    """What ResolveAtOnce found, or None where it had nothing to do."""
+    reports = read_reports(task.files("removed-at-once.arrow"))
+    return {name: total(reports, name) for name in ("by_components", "rounds")} if reports else None

@@ -17,13 +17,15 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.coders import KEYED_BATCH
-from pipeline.dedup.job import PARTITIONS
 from pipeline.dedup.records import SPAN_COUNTS, SPAN_KEYS, batch_of, columns_of, split_by
 from pipeline.dedup.task import DedupTask
 from pipeline.storage import map_arrow, write_arrow
 from pipeline.workdir import DROPS, read_drops
 from transforms.dedup.spans import SPANS
 from transforms.kernels.segments import count_rows, first_of_equal
+
+#: ranges of keys that are counted apart
+PARTITIONS = 64
 
 
 def span_graph(root: beam.Pipeline, task: DedupTask, max_rows: int | None) -> Any:

@@ -1,53 +1,66 @@
-"""Candidate pairs checked by the exact similarity of their evidence, made anew from the kept rows."""
+"""Third phase: candidate pairs, each once, checked by the exact similarity of their evidence."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
-import pyarrow as pa
 
 from pipeline.dedup.candidates import distinct
+from pipeline.dedup.graph import forest
 from pipeline.dedup.nodes import Nodes
-from pipeline.dedup.records import PAIRS, batch_of, columns_of
-from pipeline.dedup.task import DedupTask
+from pipeline.dedup.records import PAIRS, UNIT_SHIFT
+from pipeline.dedup.shuffle import Columns, read_range, read_report, read_reports, write_report, write_sorted
+from pipeline.dedup.task import DedupTask, neighbours
 from transforms.dedup.base import Dedup
 
 #: pairs verified at once: their evidence is in memory
 _PAIRS = 8192
 
 
-def verified(pairs: pa.RecordBatch, dedup: Dedup, nodes: Nodes) -> pa.RecordBatch:
-    """The pairs whose exact similarity reaches the step's threshold, with that similarity."""
-    columns = columns_of([pairs], PAIRS)
-    similarity = np.empty(pairs.num_rows)
-    for start in range(0, pairs.num_rows, _PAIRS):
-        some = slice(start, start + _PAIRS)
-        both = np.empty(2 * len(columns["a_node"][some]), [("node", np.uint64), ("part", np.int32)])
-        for name in ("node", "part"):
-            both[name] = np.concatenate([columns[f"a_{name}"][some], columns[f"b_{name}"][some]])
-        known, place = np.unique(both, return_inverse=True)
-        evidence = nodes.evidence(dedup, known["node"], known["part"])
-        similarity[some] = dedup.similarity(evidence, *place.reshape(2, -1))
-    least = dedup.min_similarity
-    keep = np.ones(len(similarity), bool) if least is None else similarity >= least
-    at = pairs.schema.get_field_index("similarity")
-    filled = pairs.set_column(at, pairs.schema.field(at), pa.array(similarity))
-    return filled.filter(pa.array(keep))
+@dataclass(frozen=True, slots=True)
+class VerifyPairs:
+    """Verifies the pairs whose later node is in some neighbouring units. Leaves them, and a forest of all candidates:
+    what connected components would make of the unverified pairs."""
 
+    task: DedupTask
 
-class VerifyGroup:
-    """Verifies one partition of pairs; picklable, so that a pool can run it."""
+    def plan(self) -> list[list[int]]:
+        task = self.task
+        counts: dict[int, int] = {}
+        for report in read_reports(task.files("pairs-*.arrow")):
+            for unit, count in report["by_unit"].items():
+                counts[int(unit)] = counts.get(int(unit), 0) + count
+        return neighbours(counts, task.share(sum(counts.values()), task.sizes.verify_pairs))
 
-    def __init__(self, task: DedupTask) -> None:
-        self._task = task
-
-    def __call__(self, batches: list[pa.RecordBatch]) -> tuple[int, pa.RecordBatch]:
-        pairs = distinct(_concatenated(batches))
-        step = self._task.step()
+    def __call__(self, units: list[int]) -> None:
+        task, step = self.task, self.task.step()
+        path = task.file(f"verified-{units[0]:010d}.arrow")
+        if read_report(path) is not None:
+            return
+        start, stop = (unit << int(UNIT_SHIFT) for unit in (units[0], units[-1] + 1))
+        pairs = distinct(read_range(task.files("pairs-*.arrow"), PAIRS, "b_node", start, stop))
+        candidates = len(pairs["b_node"])
+        trees = forest(pairs)
+        write_sorted(task.file(f"forest-{units[0]:010d}.arrow"), PAIRS, [trees], "b_node")
         if step.min_similarity is None:
-            return 0, pairs
-        return 0, verified(pairs, step, Nodes(self._task.kept))
+            pairs = trees
+        else:
+            pairs = verified(pairs, step, step.min_similarity, Nodes(task.paths))
+        write_report(path, candidate_pairs=candidates, pairs=write_sorted(path, PAIRS, [pairs], "b_node"))
 
 
-def _concatenated(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
-    columns = columns_of(batches, PAIRS)
-    return batch_of(PAIRS, *(columns[name] for name in PAIRS.names))
+def verified(pairs: Columns, step: Dedup, least: float, nodes: Nodes) -> Columns:
+    """The pairs whose exact similarity is at least `least`, with that similarity."""
+    count = len(pairs["b_node"])
+    similarity = np.empty(count)
+    for start in range(0, count, _PAIRS):
+        some = {name: values[start : start + _PAIRS] for name, values in pairs.items()}
+        both = np.empty(2 * len(some["b_node"]), [("node", np.uint64), ("part", np.int32)])
+        for name in ("node", "part"):
+            both[name] = np.concatenate([some[f"a_{name}"], some[f"b_{name}"]])
+        known, place = np.unique(both, return_inverse=True)
+        evidence = nodes.evidence(step, known["node"], known["part"])
+        similarity[start : start + _PAIRS] = step.similarity(evidence, *place.reshape(2, -1))
+    enough = similarity >= least
+    return {name: values[enough] for name, values in (pairs | {"similarity": similarity}).items()}

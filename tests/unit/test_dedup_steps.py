@@ -1,18 +1,13 @@
-"""Candidates, verification and removal: every rule of the global steps, against brute force."""
+"""What global steps sign rows with: keys, keep order and evidence."""
 
 from __future__ import annotations
-
-import itertools
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.dedup.candidates import candidate_pairs
-from pipeline.dedup.records import KEYS, PAIRS, batch_of
-from pipeline.dedup.resolve import removals
 from schemas.errors import SchemaError
 from schemas.sample import SAMPLE, SENTINEL, sample_batch
 from transforms.base import append_columns
@@ -27,77 +22,6 @@ from transforms.dedup.minhash import TextMinHashDedup, TextMinHashDedupParams
 from transforms.dedup.sets import set_array, set_bounds
 from transforms.dedup.shingles import jaccard, shingle_hashes, words
 from transforms.kernels.similarity import overlaps, sorted_distinct
-
-
-def keys_of(groups: list[int], ranks: list[int] | None = None) -> pa.RecordBatch:
-    """One key a node: nodes 0..n-1, node k in group groups[k]."""
-    count = len(groups)
-    group = np.asarray(groups, np.uint64)
-    rank = np.asarray(ranks or [0] * count, np.uint64)
-    band, part = np.zeros(count, np.uint16), np.full(count, -1, np.int32)
-    return batch_of(KEYS, band, group, group, rank, np.arange(count, dtype=np.uint64), part)
-
-
-def pair_set(pairs: pa.RecordBatch) -> set[tuple[int, int]]:
-    return set(zip(pairs["a_node"].to_pylist(), pairs["b_node"].to_pylist(), strict=True))
-
-
-def pairs_of(edges: list[tuple[int, int, float]]) -> pa.RecordBatch:
-    a, b = (np.asarray([e[k] for e in edges], np.uint64) for k in (0, 1))
-    part, rank = np.full(len(edges), -1, np.int32), np.zeros(len(edges), np.uint64)
-    return batch_of(PAIRS, rank, a, part, rank, b, part, np.asarray([e[2] for e in edges], float))
-
-
-@given(st.lists(st.integers(0, 5), max_size=40))
-def test_candidates_are_all_pairs_with_an_equal_key(groups):
-    pairs, crowded = candidate_pairs([keys_of(groups)], proof=False)
-    expected = {(a, b) for a, b in itertools.combinations(range(len(groups)), 2) if groups[a] == groups[b]}
-    assert (pair_set(pairs), crowded) == (expected, 0)
-
-
-def test_a_crowded_key_costs_a_bounded_number_of_pairs():
-    pairs, crowded = candidate_pairs([keys_of([7] * 1000)], proof=False, crowd=64)
-    found = pair_set(pairs)
-    assert crowded == 1
-    assert len(found) == pairs.num_rows <= 64 * 1000
-    assert {(0, 999), (31, 999), (998, 999), (967, 999)} <= found
-    assert (500, 999) not in found
-    assert all(a < b for a, b in found)
-
-
-def test_keep_order_follows_rank_then_place():
-    pairs, _ = candidate_pairs([keys_of([1, 1, 1], ranks=[5, 1, 5])], proof=True)
-    assert pair_set(pairs) == {(1, 0), (1, 2)}
-
-
-def brute_force(edges: list[tuple[int, int, float]]) -> set[int]:
-    gone: set[int] = set()
-    for node in range(30):
-        if any(b == node and a not in gone for a, b, _ in edges):
-            gone.add(node)
-    return gone
-
-
-@settings(max_examples=200)
-@given(st.sets(st.tuples(st.integers(0, 15), st.integers(0, 15)).filter(lambda e: e[0] < e[1]), max_size=60))
-def test_a_row_goes_only_for_a_direct_match_with_a_kept_row(found):
-    edges = [(a, b, 0.8 + (a * 7 + b) % 10 / 50) for a, b in sorted(found)]
-    removed = removals([pairs_of(edges)])
-    gone = set(removed["b_node"].to_pylist())
-    assert gone == brute_force(edges)
-    assert not gone & set(removed["a_node"].to_pylist())
-    assert all((a, b) in found for a, b in pair_set(removed))
-
-
-def test_a_chain_does_not_remove_its_end():
-    removed = removals([pairs_of([(0, 1, 0.9), (1, 2, 0.9)])])
-    assert removed["b_node"].to_pylist() == [1]
-    assert removals([pairs_of([(0, 1, 0.9), (1, 2, 0.9)])], components=True)["b_node"].to_pylist() == [1, 2]
-
-
-def test_the_most_similar_anchor_is_named():
-    removed = removals([pairs_of([(0, 3, 0.8), (1, 3, 0.95), (2, 3, 0.9)])])
-    assert (removed["a_node"].to_pylist(), removed["similarity"].to_pylist()) == ([1], [0.95])
 
 
 def text_keys(*texts: str, **params) -> list[tuple]:
