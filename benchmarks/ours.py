@@ -91,7 +91,6 @@ def dedup_of(given: list[pa.RecordBatch], spec: dict[str, Any]) -> Callable[[], 
     key = StageKey(made.model_dump_json(by_alias=True), TOKENIZER_PENDING, 0, "")
     label = f"1:{spec['use']}"
     dedup = key.ready_dedup(label)
-    task = DedupTask(key, label, {0: keys}, {0: kept}, {0: None}, {0: drops})
 
     def signed() -> Iterator[pa.RecordBatch]:
         first = 0
@@ -101,7 +100,9 @@ def dedup_of(given: list[pa.RecordBatch], spec: dict[str, Any]) -> Callable[[], 
 
     def run() -> int:
         with folder:
-            write_arrow(keys, keys_schema(dedup), signed())
+            count = write_arrow(keys, keys_schema(dedup), signed())
+            scratch = str(Path(folder.name) / "scratch")
+            task = DedupTask(key, label, {0: keys}, {0: count}, {0: kept}, {0: None}, {0: drops}, scratch, 1)
             Launcher(workers=1).dedup(task)
             return read_drops(drops).num_rows
 

@@ -67,8 +67,8 @@ class Launcher:
             for number, phase in enumerate(phases):
                 name = f"{number}{type(phase).__name__}"
                 start = root | f"Start{name}" >> beam.Create([None])
-                before = () if done is None else (beam.pvalue.AsIter(done),)
-                work = start | f"Plan{name}" >> beam.FlatMap(_planned, phase, *before)
+                before = beam.pvalue.AsIter(start if done is None else done)
+                work = start | f"Plan{name}" >> beam.FlatMap(_planned, phase, before)
                 spread = work | f"Spread{name}" >> beam.Reshuffle()
                 done = spread | name >> beam.ParDo(PooledMap(phase, self.pool)) | f"Done{name}" >> beam.Map(_nothing)
 
@@ -87,7 +87,7 @@ class Launcher:
             raise SluiceError(f"the {self.runner} runner ended the job in state {state}; its log says why")
 
 
-def _planned(_: None, phase: Phase, *before: Any) -> list[Any]:
+def _planned(_: None, phase: Phase, before: Any) -> list[Any]:
     """The work of a phase. `before`, what the phase before it gave, is there to be waited for."""
     return phase.plan()
 

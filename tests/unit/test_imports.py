@@ -44,9 +44,10 @@ def test_the_probe_sees_a_heavy_import():
 def test_what_a_pools_workers_are_sent_loads_without_beam():
     code = """
 import pickle, subprocess, sys
-made = "from pipeline.graph import Launcher; from pipeline.dedup.verify import VerifyGroup;"
+made = "from pipeline.graph import Launcher; from pipeline.dedup.verify import VerifyPairs;"
 made += "from pipeline.stage import run_stage; from pipeline.pack import run_pack; from pipeline.worker import Each;"
-made += "import pickle, sys; sent = [Each(run_stage), Each(run_pack), VerifyGroup(None)];"
+made += "from pipeline.dedup.resolve import ResolveAtOnce;"
+made += "import pickle, sys; sent = [Each(run_stage), Each(run_pack), VerifyPairs(None), ResolveAtOnce(None)];"
 made += "sys.stdout.buffer.write(pickle.dumps(sent))"
 pickle.loads(subprocess.run([sys.executable, "-c", made], capture_output=True, check=True).stdout)
 """
