@@ -25,6 +25,10 @@ def curate(
     runner: Annotated[str, typer.Option(help="direct, prism, flink, spark, dataflow or portable.")] = "direct",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes of a direct run [default: all cores].")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset of another recipe.")] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(help="A dedup index: what it holds is dropped from this data, what is kept is appended to it."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest's counts as JSON.")] = False,
     flags: Annotated[list[str] | None, typer.Argument(help="After --: flags for the Beam runner.")] = None,
 ) -> None:
@@ -53,7 +57,7 @@ def curate(
         RunProgress(console, opening=None if kernels_cached() else compiling) as progress,
         leaving_on_interrupt(progress.stop),
     ):
-        result = run_recipe(resolved, launcher, overwrite=overwrite, listener=progress)
+        result = run_recipe(resolved, launcher, overwrite=overwrite, listener=progress, index=against)
     if as_json:
         print(result.manifest.counts.model_dump_json())
     elif result.unchanged:

@@ -29,7 +29,7 @@ def locked(out: Path) -> Iterator[None]:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(handle)
-        raise SluiceError(f"another sluice run is writing to {out}; wait for it, or choose another --out") from error
+        raise SluiceError(f"another sluice run is using {out}; wait for it, or name another folder") from error
     try:
         yield
     finally:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.dedup.records import INDEX_NODE, KEYS, PAIRS, unit_of
+from pipeline.dedup.records import INDEX_NODE, KEYS, PAIRS, nodes_of, unit_of
 from pipeline.dedup.shuffle import Columns, hash_range, read_range, read_report, write_report, write_sorted
-from pipeline.dedup.task import DedupTask
+from pipeline.dedup.task import DedupTask, IndexRun
+from schemas.index import INDEX_KEYS
 
 #: A key shared by more nodes than this is crowded (a template with a million members): each member is then paired
 #: with the key's first CROWD/8 nodes and its own CROWD/8 predecessors, so the work stays linear.
@@ -35,10 +36,8 @@ class FindCandidates:
             return
         start, stop = hash_range(part, task.partitions)
         columns = read_range(task.files("sorted-*.arrow"), KEYS, "lo", start, stop)
-        if task.index:
-            known = read_range([run.keys for run in task.index], KEYS, "lo", start, stop)
-            shared = np.isin(known["lo"], columns["lo"])
-            columns = {name: np.concatenate([known[name][shared], columns[name]]) for name in KEYS.names}
+        known = [_known(run, columns["lo"], start, stop) for run in task.index]
+        columns = {name: np.concatenate([*(some[name] for some in known), columns[name]]) for name in KEYS.names}
         groups = KeyGroups(columns)
         by_unit: dict[int, int] = {}
 
@@ -51,6 +50,14 @@ class FindCandidates:
         count = write_sorted(path, PAIRS, pieces(), "b_node")
         crowded = {} if task.step().proof else groups.crowding()
         write_report(path, pairs=count, by_unit=by_unit, **crowded)
+
+
+def _known(run: IndexRun, wanted: np.ndarray, start: int, stop: int) -> Columns:
+    """The keys of an index that new rows may have too."""
+    found = read_range([run.keys], INDEX_KEYS, "lo", start, stop)
+    found = {name: values[np.isin(found["lo"], wanted)] for name, values in found.items()}
+    node = nodes_of(found.pop("entry").astype(np.uint64), run.unit)
+    return found | {"node": node, "rank": np.zeros(len(node), np.uint64)}
 
 
 class KeyGroups:

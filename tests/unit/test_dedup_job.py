@@ -18,11 +18,12 @@ from pipeline.dedup.candidates import KeyGroups
 from pipeline.dedup.components import connect
 from pipeline.dedup.graph import forest, greedy
 from pipeline.dedup.job import run_dedup
-from pipeline.dedup.records import INDEX_NODE, INDEX_UNIT, KEYS, PAIRS, batch_of
+from pipeline.dedup.records import INDEX_UNIT, KEYS, PAIRS, batch_of
 from pipeline.dedup.shuffle import Columns, write_sorted
 from pipeline.dedup.task import DedupTask, IndexRun, Phase, Sizes, neighbours
 from pipeline.storage import write_arrow
 from pipeline.workdir import DROPS, read_drops
+from schemas.index import INDEX_KEYS
 from schemas.sample import sample_batch
 from transforms.base import Params
 from transforms.dedup.base import Dedup, Keys
@@ -110,11 +111,11 @@ def make_task(
         paths["counts"][number] = keys.num_rows
     index = []
     for at, rows in enumerate(old):
-        keys = keys_of([(text, 0) for text, _ in rows], whole=step.proof)
+        keys = keys_of(rows, whole=step.proof)
         columns = {name: keys.column(name).to_numpy() for name in KEYS.names}
-        columns["node"] = columns["node"] + INDEX_NODE + np.uint64(at << 32)
+        columns["entry"] = columns["node"].astype(np.uint32)
         run = IndexRun(INDEX_UNIT + at, str(folder / f"old{at}.arrow"), str(folder / f"entries{at}.arrow"))
-        write_sorted(Path(run.keys), KEYS, [columns], "lo")
+        write_sorted(Path(run.keys), INDEX_KEYS, [columns], "lo")
         texts = [text for text, _ in rows]
         entries = pa.record_batch(
             {"id": [f"old{at}/{k}" for k in range(len(rows))], "evidence": pa.array(texts, pa.large_binary())}

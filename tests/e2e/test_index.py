@@ -1,0 +1,174 @@
+"""New data against an index of old data: what is known is dropped from the new, and what is kept is appended."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import pipeline.curate
+from pipeline.curate import curate
+from pipeline.graph import Launcher
+from pipeline.recipe import resolve
+from pipeline.storage import map_arrow
+from schemas.errors import RecipeError, SchemaError, SluiceError
+from schemas.index import INDEX_ENTRIES, read_index
+from schemas.recipe import Recipe
+from tests.e2e.corpus import document, shard_digests
+
+MINHASH = "2:text.minhash_dedup"
+
+
+def write_crawls(folder: Path) -> None:
+    """Three crawls. In the second, 5 pages repeat the first, 5 are edits of it, 2 are near each other; in the third, 4
+    repeat the second's own pages and 3 its repeats of the first."""
+    rng = random.Random(7)
+    texts = {f"a{k}": document(rng, 20) for k in range(40)}
+    texts |= {f"b{k}": document(rng, 20) for k in range(40)}
+    texts |= {f"c{k}": document(rng, 20) for k in range(40)}
+    for k in range(5):
+        texts[f"b{k}"] = texts[f"a{k + 3}"]
+        texts[f"b{k + 10}"] = texts[f"a{k + 20}"] + " One more sentence stands here."
+    texts["b31"] = texts["b30"] + " One more sentence stands here."
+    for k in range(4):
+        texts[f"c{k}"] = texts[f"b{k + 20}"].upper()
+    for k in range(3):
+        texts[f"c{k + 10}"] = texts[f"b{k}"]
+    for crawl in "abc":
+        (folder / crawl).mkdir(parents=True)
+        for half in range(2):
+            lines = [
+                json.dumps({"id": f"{crawl}{k}", "text": texts[f"{crawl}{k}"], "url": f"https://{crawl}.example/{k}"})
+                for k in range(half * 20, half * 20 + 20)
+            ]
+            (folder / crawl / f"{crawl}-{half}.jsonl").write_text("\n".join(lines) + "\n")
+
+
+def recipe(folder: Path, crawl: str, out: Path, **minhash: Any) -> Recipe:
+    return resolve(
+        {
+            "recipe": 1,
+            "name": f"crawl_{crawl}",
+            "inputs": [{"use": "jsonl", "with": {"paths": str(folder / crawl / "*.jsonl")}}],
+            "steps": [
+                {"use": "text.exact_dedup"},
+                {"use": "text.minhash_dedup", "with": minhash},
+                {"use": "text.gopher_quality", "with": {"min_words": 100}},
+            ],
+            "tokens": {"tokenizer": "bytes", "sequence_length": 512},
+            "output": {"path": str(out)},
+        }
+    )
+
+
+def removed(out: Path) -> dict[str, tuple[str, str, str | None]]:
+    """{id: (step, matched id, detail)} of the duplicates in a ledger."""
+    files = sorted((out / "ledger").glob("*.parquet"))
+    rows = pa.concat_tables([pq.read_table(path) for path in files]).to_pylist()
+    return {row["id"]: (row["step"], row["match_id"], row["detail"]) for row in rows if row["reason"] == "duplicate"}
+
+
+@pytest.fixture(scope="module")
+def crawls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crawls")
+    write_crawls(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def indexed(crawls: Path) -> Path:
+    """All three crawls, one after the other, against one index."""
+    for crawl in "abc":
+        curate(recipe(crawls, crawl, crawls / f"out-{crawl}"), Launcher(), index=str(crawls / "index"))
+    return crawls
+
+
+def test_known_rows_go_from_the_new_data_and_name_the_old(indexed: Path) -> None:
+    assert removed(indexed / "out-a") == {}
+    of_b = removed(indexed / "out-b")
+    exact = {f"b{k}": ("1:text.exact_dedup", f"a{k + 3}", "in the index") for k in range(5)}
+    assert {name: found for name, found in of_b.items() if found[0].startswith("1")} == exact
+    near = {name: found[1] for name, found in of_b.items() if found[0] == MINHASH}
+    assert near == {f"b{k + 10}": f"a{k + 20}" for k in range(5)} | {"b31": "b30"}
+    assert of_b["b10"][2].startswith("jaccard 0.9") and of_b["b10"][2].endswith(" in the index")
+    assert of_b["b31"][2].startswith("jaccard 0.9") and "index" not in of_b["b31"][2]
+    matched = {name: found[1] for name, found in removed(indexed / "out-c").items()}
+    # c10 to c12 repeat b0 to b2, which the second run dropped: what it kept, the first's, is named
+    assert matched == {f"c{k}": f"b{k + 20}" for k in range(4)} | {f"c{k + 10}": f"a{k + 3}" for k in range(3)}
+
+
+def test_the_index_holds_what_was_kept_with_identities(indexed: Path) -> None:
+    index = read_index(indexed / "index")
+    assert (index.generation, len(index.segments)) == (3, 3)
+    for crawl, segment in zip("abc", index.segments, strict=True):
+        kept = {f"{crawl}{k}" for k in range(40)} - removed(indexed / f"out-{crawl}").keys()
+        assert [files.step.signed_by["use"] for files in segment.files] == ["text.exact_dedup", "text.minhash_dedup"]
+        for files in segment.files:
+            table = pa.Table.from_batches(map_arrow(indexed / "index" / files.entries), schema=INDEX_ENTRIES)
+            assert table.num_rows == files.num_entries
+            assert set(table["id"].to_pylist()) == kept
+            assert set(table["url"].to_pylist()) == {f"https://{crawl}.example/{name[1:]}" for name in kept}
+            assert (table["evidence"].null_count == 0) == (files.step.signed_by["use"] == "text.minhash_dedup")
+    on_disk = {path.name for path in (indexed / "index" / "segments").glob("*/*")}
+    assert on_disk == {Path(path).name for files in index.files for path in (files.keys, files.entries)}
+
+
+def test_a_run_that_is_repeated_sees_what_it_saw(indexed: Path) -> None:
+    before = (indexed / "index" / "index.json").read_bytes()
+    for crawl in "abc":
+        again = curate(recipe(indexed, crawl, indexed / f"out-{crawl}"), Launcher(), index=str(indexed / "index"))
+        assert again.unchanged
+    digests = shard_digests(indexed / "out-b")
+    elsewhere = indexed / "again-b"
+    result = curate(recipe(indexed, "b", elsewhere), Launcher(workers=2), index=str(indexed / "index"))
+    assert not result.unchanged and shard_digests(elsewhere) == digests
+    assert (indexed / "index" / "index.json").read_bytes() == before
+
+
+def test_killed_between_the_commit_and_the_index(crawls: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    made, index = recipe(crawls, "a", tmp_path / "out"), str(tmp_path / "fresh")
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.curate, "append_segment", killed)
+        with pytest.raises(KeyboardInterrupt):
+            curate(made, Launcher(), index=index)
+    assert (tmp_path / "out" / "manifest.json").exists() and not read_index(tmp_path / "fresh").segments
+    assert curate(made, Launcher(), index=index).unchanged
+    assert [segment.dataset for segment in read_index(index).segments] == [str(tmp_path / "out")]
+    assert curate(made, Launcher(), index=index).unchanged
+    assert read_index(index).generation == 1
+    shutil.rmtree(index)  # an index that was lost is made again
+    assert not curate(made, Launcher(), index=index).unchanged
+    assert len(read_index(index).segments) == 1
+
+
+def test_what_cannot_be_compared_is_an_error(indexed: Path, tmp_path: Path) -> None:
+    index = indexed / "index"
+    with pytest.raises(RecipeError, match=r"2:text.minhash_dedup makes keys that .* has none of.*'bands': 14"):
+        curate(recipe(indexed, "b", tmp_path / "x", bands=20), Launcher(), index=str(index))
+    # what decides, but does not shape the keys, may differ
+    curate(recipe(indexed, "b", tmp_path / "y", verify={"jaccard": 0.9}), Launcher(), index=str(_copy(index, tmp_path)))
+    with pytest.raises(SchemaError, match=r"has files but no index\.json"):
+        curate(recipe(indexed, "b", tmp_path / "z"), Launcher(), index=str(indexed / "a"))
+    with pytest.raises(SluiceError, match="both the dataset's folder and the index's"):
+        curate(recipe(indexed, "b", tmp_path / "w"), Launcher(), index=str(tmp_path / "w"))
+    broken = _copy(index, tmp_path / "broken")
+    (broken / read_index(index).files[0].keys).unlink()
+    with pytest.raises(SchemaError, match="the index is incomplete"):
+        curate(recipe(indexed, "c", tmp_path / "v"), Launcher(), index=str(broken))
+    (broken / "index.json").write_text('{"schema_version": 9}')
+    with pytest.raises(SchemaError, match="schema version 9"):
+        curate(recipe(indexed, "c", tmp_path / "v"), Launcher(), index=str(broken))
+
+
+def _copy(index: Path, folder: Path) -> Path:
+    shutil.copytree(index, folder / "index")
+    return folder / "index"
