@@ -67,6 +67,10 @@ def print_summary(found: dict[str, Any], page: Path) -> None:
     _print_reasons(console, found)
     _print_groups(console, "language", found["languages"], bars)
     _print_groups(console, "source", found["sources"], bars)
+    for entry in found["dedup"]:
+        if entry["removed_by_components"] is not None and entry["verified_pairs"] is not None:
+            told = f"{plain(entry['step'], 60)}: {entry['removed']:,} rows removed for a verified match; clustering the"
+            console.print(f"{told} candidates would remove {entry['removed_by_components']:,}")
     for alarm in found["alarms"]:
         where = f"to {plain(alarm['step'])}" if alarm["kind"] == "dedup" else "in all"
         lost = f"lost {percent(alarm['share'])} of {alarm['rows_in']:,} rows {where}"

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from pipeline.report.dedups import dedup_counts
 from pipeline.report.funnel import alarms, funnel, groups, step_labels
 from pipeline.report.recount import ShardSums, sum_shards
 from pipeline.report.scan import Scan, find_rows, scan_ledger
@@ -39,6 +40,7 @@ def summarize(folder: str | Path) -> dict[str, Any]:
     labels = step_labels(manifest.recipe, tally)
     steps = funnel(labels, tally)
     sources = groups(tally, lambda cell: cell.dataset, labels)
+    run = _run(folder)
     report = {
         "report": REPORT_VERSION,
         "dataset": {
@@ -58,6 +60,7 @@ def summarize(folder: str | Path) -> dict[str, Any]:
         "modalities": groups(tally, lambda cell: cell.modality, labels),
         "sources": sources,
         "rejections": _rejections(steps, scan),
+        "dedup": dedup_counts(run),
         "duplicates": _duplicates(labels, scan, ledger),
         "contamination": scan.contamination.entries(),
         "kept_examples": [_example(row) for row in scan.kept.chosen(())],
@@ -65,7 +68,7 @@ def summarize(folder: str | Path) -> dict[str, Any]:
         "distributions_total": len(scan.sketches),
         "tokens": _tokens(manifest, shards),
         "inputs": {"files": len(manifest.inputs), "bytes": sum(entry.size for entry in manifest.inputs)},
-        "run": _run(folder),
+        "run": run,
         "recipe": manifest.recipe,
     }
     return _finite(report)

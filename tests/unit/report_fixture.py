@@ -297,6 +297,20 @@ def _run(lines: int) -> dict[str, Any]:
             {"name": "units, stage 1", "seconds": 24.5, "units": 14},
             {"name": "pack", "seconds": 7.7, "units": 2},
         ],
+        "dedup": {
+            "9:text.exact_dedup": {"keys": 2300, "removed": 12, "removed_of_index": 3},
+            "10:text.minhash_dedup": {
+                "keys": 30000,
+                "candidate_pairs": 940,
+                "verified_pairs": 410,
+                "crowded_keys": 2,
+                "crowded_members": 260,
+                "pairs_skipped": 14500,
+                "removed_by_components": 190,
+                "removed": 57,
+                "removed_of_index": 0,
+            },
+        },
         "versions": {"sluice": "0.1.0", "apache-beam": "2.77.0", "pyarrow": "25.0.1", "lines": str(lines)},
         "machine": {"cpu": "x86_64", "cores": 2, "memory_bytes": 8 * 2**30},
     }

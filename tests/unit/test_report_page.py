@@ -312,3 +312,21 @@ def test_a_run_that_looked_for_no_benchmark_says_nothing_of_them(tmp_path: Path)
     build(tmp_path)
     assert write_report(tmp_path)["contamination"] == []
     assert "Benchmarks found" not in _page(tmp_path).text
+
+
+def test_removals_are_shown_beside_what_clustering_would_remove(tmp_path: Path) -> None:
+    build(tmp_path)
+    found = write_report(tmp_path)
+    assert [(entry["step"], entry["removed"], entry["removed_by_components"]) for entry in found["dedup"]] == [
+        ("9:text.exact_dedup", 12, None),
+        ("10:text.minhash_dedup", 57, 190),
+    ]
+    page = (tmp_path / "report.html").read_text()
+    assert '<td class="num" data-name="by clustering">190</td>' in page
+    assert '<td class="num" data-name="by clustering">–</td>' in page
+    assert "14,500 pairs were not compared by them" in page
+    run = json.loads((tmp_path / "run.json").read_text())
+    for nonsense in ("x", {"a": 3}, {"<i>": {"removed": "many", "candidate_pairs": -1, "verified_pairs": True}}):
+        (tmp_path / "run.json").write_text(json.dumps(run | {"dedup": nonsense}))
+        assert {value for entry in write_report(tmp_path)["dedup"] for value in list(entry.values())[1:]} <= {None}
+        assert "<i>" not in (tmp_path / "report.html").read_text()
