@@ -135,7 +135,7 @@ class KeyGroups:
 
 def _with_company(columns: Columns) -> Columns:
     """The keys whose `lo` occurs twice: most keys are nobody else's, and are not sorted any further."""
-    order = np.argsort(columns["lo"], kind="stable")
+    order = np.argsort(columns["lo"])
     lo = columns["lo"][order]
     same = lo[1:] == lo[:-1]
     shared = order[np.append(same, False) | np.append(False, same)] if len(lo) else order

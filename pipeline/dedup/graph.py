@@ -26,42 +26,58 @@ def places(pairs: Columns, side: str) -> np.ndarray:
     return found.view(PLACE)
 
 
-def pairs_of(first: np.ndarray, second: np.ndarray, similarity: np.ndarray | None = None) -> Columns:
-    """Pairs of two arrays of PLACE; without a similarity, it is NaN."""
+def pairs_of(first: np.ndarray, second: np.ndarray) -> Columns:
+    """Pairs of two arrays of PLACE, of no similarity (NaN)."""
     pairs: Columns = {}
     for side, place in (("a", first), ("b", second)):
         found = np.ascontiguousarray(place).view([("rank", ">u8"), ("node", ">u8"), ("part", ">u4")])
         pairs[f"{side}_rank"] = found["rank"].astype(np.uint64)
         pairs[f"{side}_node"] = found["node"].astype(np.uint64)
         pairs[f"{side}_part"] = (found["part"].astype(np.int64) - 1).astype(np.int32)
-    pairs["similarity"] = np.full(len(first), np.nan) if similarity is None else similarity
+    pairs["similarity"] = np.full(len(first), np.nan)
     return pairs
 
 
 def greedy(pairs: Columns) -> Columns:
     """The pairs (`a` kept, `b` removed) that explain every removal, one a removed node, in keep order; `a` is the most
     similar kept node. All pairs of a component must be here."""
-    everyone, first, second = _numbered(pairs)
+    everyone, first, second = distinct_nodes(pairs)
     order = np.lexsort([first, -pairs["similarity"], second])
-    anchor, similarity = _greedy(first[order], second[order], pairs["similarity"][order], len(everyone))
+    anchor, similarity = _greedy(first[order], second[order], pairs["similarity"][order], len(everyone["node"]))
     gone = np.flatnonzero(anchor >= 0)
-    return pairs_of(everyone[anchor[gone]], everyone[gone], similarity[gone])
+    return _pairs(everyone, anchor[gone], gone, similarity[gone])
 
 
 def forest(pairs: Columns) -> Columns:
     """One pair for every node that is not the first of its component, with that first node, in keep order."""
-    everyone, first, second = _numbered(pairs)
-    root = _roots(first, second, len(everyone))
+    everyone, first, second = distinct_nodes(pairs)
+    root = _roots(first, second, len(everyone["node"]))
     member = np.flatnonzero(root != np.arange(len(root)))
-    return pairs_of(everyone[root[member]], everyone[member])
+    return _pairs(everyone, root[member], member, np.full(len(member), np.nan))
 
 
-def _numbered(pairs: Columns) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(all nodes in keep order, the numbers of each pair's nodes in it)."""
-    both = np.concatenate([places(pairs, "a"), places(pairs, "b")])
-    everyone, number = np.unique(both, return_inverse=True)
-    half = len(both) // 2
-    return everyone, number[:half], number[half:]
+def distinct_nodes(pairs: Columns, names: tuple[str, ...] = _NODE) -> tuple[Columns, np.ndarray, np.ndarray]:
+    """(all nodes of pairs, ascending by `names`; the numbers of each pair's first and second node in them)."""
+    both = {name: np.concatenate([pairs[f"a_{name}"], pairs[f"b_{name}"]]) for name in names}
+    varying = [name for name in names if len(both[name]) and (both[name] != both[name][0]).any()] or [names[0]]
+    if len(varying) == 1:
+        _, where, number = np.unique(both[varying[0]], return_index=True, return_inverse=True)
+    else:
+        order = np.lexsort([both[name] for name in reversed(varying)])
+        fresh = np.zeros(len(order), bool)
+        fresh[:1] = True
+        for name in varying:
+            fresh[1:] |= both[name][order[1:]] != both[name][order[:-1]]
+        where = order[fresh]
+        number = np.empty(len(order), np.int64)
+        number[order] = np.cumsum(fresh) - 1
+    half = len(number) // 2
+    return {name: values[where] for name, values in both.items()}, number[:half], number[half:]
+
+
+def _pairs(nodes: Columns, first: np.ndarray, second: np.ndarray, similarity: np.ndarray) -> Columns:
+    pairs = {f"{side}_{name}": nodes[name][which] for side, which in (("a", first), ("b", second)) for name in _NODE}
+    return pairs | {"similarity": similarity}
 
 
 @njit(cache=True, nogil=True)

@@ -26,8 +26,10 @@ def write_sorted(path: Path, schema: pa.Schema, pieces: Iterable[Columns], by: s
 
     def batches() -> Iterable[pa.RecordBatch]:
         for columns in pieces:
-            order = np.argsort(columns[by], kind="stable")
-            yield batch_of(schema, *(columns[name][order] for name in schema.names))
+            if (columns[by][1:] < columns[by][:-1]).any():
+                order = np.argsort(columns[by])
+                columns = {name: columns[name][order] for name in schema.names}
+            yield batch_of(schema, *(columns[name] for name in schema.names))
 
     return write_arrow(path, schema, iter(batches()))
 

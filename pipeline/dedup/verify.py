@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pipeline.dedup.candidates import distinct
-from pipeline.dedup.graph import forest
+from pipeline.dedup.graph import distinct_nodes, forest
 from pipeline.dedup.nodes import Nodes
 from pipeline.dedup.records import PAIRS, UNIT_SHIFT
 from pipeline.dedup.shuffle import Columns, read_range, read_report, read_reports, write_report, write_sorted
@@ -56,11 +56,8 @@ def verified(pairs: Columns, step: Dedup, least: float, nodes: Nodes) -> Columns
     similarity = np.empty(count)
     for start in range(0, count, _PAIRS):
         some = {name: values[start : start + _PAIRS] for name, values in pairs.items()}
-        both = np.empty(2 * len(some["b_node"]), [("node", np.uint64), ("part", np.int32)])
-        for name in ("node", "part"):
-            both[name] = np.concatenate([some[f"a_{name}"], some[f"b_{name}"]])
-        known, place = np.unique(both, return_inverse=True)
+        known, first, second = distinct_nodes(some, ("node", "part"))
         evidence = nodes.evidence(step, known["node"], known["part"])
-        similarity[start : start + _PAIRS] = step.similarity(evidence, *place.reshape(2, -1))
+        similarity[start : start + _PAIRS] = step.similarity(evidence, first, second)
     enough = similarity >= least
     return {name: values[enough] for name, values in (pairs | {"similarity": similarity}).items()}
