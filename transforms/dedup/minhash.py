@@ -13,7 +13,7 @@ from transforms.dedup.fast_shingles import shingle_rows
 from transforms.dedup.keep import Keep, check_keep, rank_of
 from transforms.dedup.sets import set_array, set_bounds
 from transforms.dedup.shingles import mix
-from transforms.kernels.shingles import signatures
+from transforms.kernels.minhash import signatures
 from transforms.kernels.similarity import overlaps, sorted_distinct
 from transforms.registry import register
 
