@@ -13,7 +13,7 @@ from transforms.dedup.fast_shingles import shingle_rows
 from transforms.dedup.keep import Keep, check_keep, rank_of
 from transforms.dedup.sets import set_array, set_bounds
 from transforms.dedup.shingles import mix
-from transforms.kernels.minhash import signatures
+from transforms.kernels.minhash import band_keys, signatures
 from transforms.kernels.similarity import overlaps, sorted_distinct
 from transforms.registry import register
 
@@ -80,18 +80,13 @@ class TextMinHashDedup(Dedup[TextMinHashDedupParams]):
         signed = np.empty((len(text), bands * per_band), np.uint64)
         signatures(shingles, bounds, self._multipliers, self._offsets, signed)
         has_words = bounds[1:] > bounds[:-1]
-        minima = signed[has_words].reshape(-1, bands, per_band)
         rows = np.flatnonzero(plain.to_numpy(zero_copy_only=False))[has_words].astype(np.uint32)
-        hi, lo = np.zeros((2, len(rows), bands), np.uint64)
-        with np.errstate(over="ignore"):
-            for k in range(per_band):
-                hi = mix(hi + minima[:, :, k])
-                lo = mix(lo ^ minima[:, :, k])
+        key = np.empty((len(rows), bands, 2), np.uint64)
+        band_keys(signed[has_words], per_band, key)
         row = np.repeat(rows, bands)
         band = np.tile(np.arange(bands, dtype=np.uint16), len(rows))
-        key = np.stack([hi.ravel(), lo.ravel()], axis=1)
         rank = rank_of(self.params.keep, batch)
-        return Keys(row, np.full(len(row), -1, np.int32), band, key, rank[row])
+        return Keys(row, np.full(len(row), -1, np.int32), band, key.reshape(-1, 2), rank[row])
 
     def evidence(self, batch: pa.RecordBatch, part: np.ndarray) -> pa.LargeBinaryArray:
         return set_array(*sorted_distinct(*shingle_rows(batch.column("text"), self.params.ngram)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from transforms.kernels.compiled import entry_point, kernel
+from transforms.kernels.hashing import mixed
 
 _MOST = np.uint64(0xFFFFFFFFFFFFFFFF)
 
@@ -23,6 +24,20 @@ def signatures(hashed, bounds, multipliers, offsets, out):
         some = hashed[bounds[row] : bounds[row + 1]]
         if len(some):
             _minima(some, multipliers, offsets, out[row])
+
+
+@entry_point
+def band_keys(signed, per_band, keys):
+    """128-bit keys of bands of `per_band` minima into `keys`, uint64 [rows, bands, 2]; signed: uint64 [rows, bands *
+    per_band]."""
+    for row in range(len(signed)):
+        for band in range(keys.shape[1]):
+            one = other = np.uint64(0)
+            for k in range(band * per_band, (band + 1) * per_band):
+                one = mixed(one + signed[row, k])
+                other = mixed(other ^ signed[row, k])
+            keys[row, band, 0] = one
+            keys[row, band, 1] = other
 
 
 @kernel
