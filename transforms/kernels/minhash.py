@@ -10,6 +10,7 @@ from transforms.kernels.compiled import entry_point, kernel
 from transforms.kernels.hashing import mixed
 
 _MOST = np.uint64(0xFFFFFFFFFFFFFFFF)
+_PRIME, _61 = np.uint64((1 << 61) - 1), np.uint64(61)
 
 
 @entry_point
@@ -24,6 +25,16 @@ def signatures(hashed, bounds, multipliers, offsets, out):
         some = hashed[bounds[row] : bounds[row + 1]]
         if len(some):
             _minima(some, multipliers, offsets, out[row])
+
+
+@kernel
+def mersenne_signatures(hashed, bounds, multipliers, offsets, mask, out):
+    """The same of `(hash * multiplier + offset mod 2^64) mod (2^61 - 1)`, of which `mask` keeps some bits: datatrove's
+    permutations (transforms.dedup.datatrove)."""
+    for row in range(len(bounds) - 1):
+        some = hashed[bounds[row] : bounds[row + 1]]
+        if len(some):
+            _mersenne_minima(some, multipliers, offsets, mask, out[row])
 
 
 @entry_point
@@ -47,4 +58,17 @@ def _minima(hashed, multipliers, offsets, out):
         multiplier, offset = multipliers[k], offsets[k]
         for at in range(len(hashed)):
             least = min(least, hashed[at] * multiplier + offset)
+        out[k] = least
+
+
+@kernel
+def _mersenne_minima(hashed, multipliers, offsets, mask, out):
+    for k in range(len(multipliers)):
+        least = _MOST
+        multiplier, offset = multipliers[k], offsets[k]
+        for at in range(len(hashed)):
+            value = hashed[at] * multiplier + offset
+            value = (value & _PRIME) + (value >> _61)  # at most _PRIME + 7
+            value = value - _PRIME if value >= _PRIME else value
+            least = min(least, value & mask)
         out[k] = least

@@ -1,0 +1,78 @@
+"""MinHash signatures as datatrove 0.10.1 computes them: the same normal form, words, hashes and permutations.
+
+`MinhashDedupSignature` with its default language, English, which is what FineWeb ran on: the tokenizer is spaCy's blank
+English pipeline whatever the text is in (transforms.text.english; the agreement is measured by
+benchmarks.minhash_parity). datatrove's tokenizers of other languages are not here: where it is given another
+`language`, signatures differ wherever that tokenizer cuts other words out of lower-case text without punctuation.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import sys
+import unicodedata
+from collections.abc import Callable
+from functools import cache
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import regex
+import xxhash
+
+from transforms.text.english import split_english
+
+Hash = Literal["sha1_64", "sha1_32", "xxh64", "xxh32"]
+
+#: 2^61 - 1; products wrap at 2^64 before they are reduced, which is part of the format
+MERSENNE_PRIME = (1 << 61) - 1
+SEED = 1
+
+_NUMBER = regex.compile(r"\p{Nd}+(?:[.,،٫⎖⎗⎘]\p{Nd}+)?")
+_SPACE = re.compile(r"\s+")
+_CONTROLS = "".join(map(chr, [*range(9), 11, 12, *range(13, 32), *range(127, 160)]))
+#: all of ASCII's marks, those of its list, among them a full-width one, and control characters
+_TO_SPACES = str.maketrans(
+    dict.fromkeys("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~—”％１〈、━【「」，】；“《„’∶´．（–？！：～«〉》）。…►»" + _CONTROLS, " ")
+)
+
+_HASHES: dict[str, Callable[[bytes], int]] = {
+    "sha1_64": lambda data: int.from_bytes(hashlib.sha1(data, usedforsecurity=False).digest()[:8], "little"),
+    "sha1_32": lambda data: int.from_bytes(hashlib.sha1(data, usedforsecurity=False).digest()[:4], "little"),
+    "xxh64": xxhash.xxh64_intdigest,
+    "xxh32": xxhash.xxh32_intdigest,
+}
+
+
+def simplified(text: str) -> str:
+    """datatrove's `simplify_text`: lower case, numbers to 0, punctuation and white space to one space, no accents."""
+    text = _NUMBER.sub("0", text.lower()).translate(_TO_SPACES)
+    text = _SPACE.sub(" ", text.strip())
+    return text if text.isascii() else unicodedata.normalize("NFD", text).translate(_marks()).strip()
+
+
+@cache
+def _marks() -> dict[int, None]:
+    return dict.fromkeys(at for at in range(sys.maxunicode + 1) if unicodedata.category(chr(at)) == "Mn")
+
+
+def shingle_hashes(text: str, ngram: int, hashed_by: Hash) -> np.ndarray:
+    """Hashes of the word n-grams, joined by spaces, uint64, in order and with repeats; none for a shorter text."""
+    tokens = split_english(simplified(text))
+    digest = _HASHES[hashed_by]
+    grams = (" ".join(tokens[at : at + ngram]) for at in range(len(tokens) - ngram + 1))
+    return np.fromiter((digest(gram.encode("utf-8", "surrogatepass")) for gram in grams), np.uint64)
+
+
+def shingle_rows(text: pa.Array, ngram: int, hashed_by: Hash) -> tuple[np.ndarray, np.ndarray]:
+    """(shingles uint64, with repeats; their bounds int64 [rows + 1]) of a large_string column without nulls."""
+    rows = [shingle_hashes(each.as_py(), ngram, hashed_by) for each in text]
+    return np.concatenate([np.empty(0, np.uint64), *rows]), np.cumsum([0, *map(len, rows)])
+
+
+def permutations(count: int) -> tuple[np.ndarray, np.ndarray]:
+    """(multipliers, offsets) uint64 [count] of datatrove's permutations, drawn with its seed."""
+    draw = np.random.RandomState(SEED)
+    multipliers = draw.randint(1, MERSENNE_PRIME, count, np.uint64)
+    return multipliers, draw.randint(0, MERSENNE_PRIME, count, np.uint64)
