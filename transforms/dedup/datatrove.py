@@ -21,7 +21,7 @@ import pyarrow as pa
 import regex
 import xxhash
 
-from transforms.text.english import split_english
+from transforms.text.english import split_chunk, split_english
 
 Hash = Literal["sha1_64", "sha1_32", "xxh64", "xxh32"]
 
@@ -34,7 +34,15 @@ _SPACE = re.compile(r"\s+")
 _CONTROLS = "".join(map(chr, [*range(9), 11, 12, *range(13, 32), *range(127, 160)]))
 #: all of ASCII's marks, those of its list, among them a full-width one, and control characters
 _TO_SPACES = str.maketrans(
-    dict.fromkeys("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~—”％１〈、━【「」，】；“《„’∶´．（–？！：～«〉》）。…►»" + _CONTROLS, " ")
+    dict.fromkeys(
+        "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~—”％１〈、━【「」，】；“《„’∶´．（–？！：～«〉》）。…►»" + _CONTROLS, " "
+    )
+)
+
+#: units in other scripts, which spaCy cuts off a number (of two, which its table runs together, it has neither alone)
+_UNIT = regex.compile(
+    "(.*[0-9])((?:км|м|дм|см|мм|كم|م|سم|مم)[²³]?|нм|кг|г|мг|мбар|кб|мб|гб|тбكم|غرام|جرام|جم|كغ|ملغ|كوب|اكواب)",
+    regex.DOTALL,
 )
 
 _HASHES: dict[str, Callable[[bytes], int]] = {
@@ -52,6 +60,18 @@ def simplified(text: str) -> str:
     return text if text.isascii() else unicodedata.normalize("NFD", text).translate(_marks()).strip()
 
 
+def words(text: str) -> list[str]:
+    """The tokens of `simplified` text, as spaCy's blank English pipeline cuts them."""
+    plain = simplified(text)
+    if plain.isascii():
+        return split_english(plain)
+    found: list[str] = []
+    for chunk in plain.split():
+        unit = _UNIT.fullmatch(chunk)
+        found += [*split_chunk(unit[1]), unit[2]] if unit else split_chunk(chunk)
+    return found
+
+
 @cache
 def _marks() -> dict[int, None]:
     return dict.fromkeys(at for at in range(sys.maxunicode + 1) if unicodedata.category(chr(at)) == "Mn")
@@ -59,7 +79,7 @@ def _marks() -> dict[int, None]:
 
 def shingle_hashes(text: str, ngram: int, hashed_by: Hash) -> np.ndarray:
     """Hashes of the word n-grams, joined by spaces, uint64, in order and with repeats; none for a shorter text."""
-    tokens = split_english(simplified(text))
+    tokens = words(text)
     digest = _HASHES[hashed_by]
     grams = (" ".join(tokens[at : at + ngram]) for at in range(len(tokens) - ngram + 1))
     return np.fromiter((digest(gram.encode("utf-8", "surrogatepass")) for gram in grams), np.uint64)

@@ -151,6 +151,8 @@ class TextMinHashDedup(Dedup[TextMinHashDedupParams]):
     """
 
     Params = TextMinHashDedupParams
+    # a preset and a target are resolved into parameters
+    deciding = frozenset({"keep", "verify", "preset", "target"})
 
     @property
     def measure(self) -> str:  # type: ignore[override]
