@@ -51,7 +51,7 @@ _BATCH = 500
 
 
 def pair_texts(jaccard: float, count: int, rng: np.random.Generator) -> list[str]:
-    """2 * `count` texts, of which neighbours are pairs: _UNION words between them, a share `jaccard` of them in both."""
+    """2 * `count` texts; neighbours are pairs of _UNION words in all, a share `jaccard` of which are in both."""
     shared = round(jaccard * _UNION)
     own = (_UNION - shared) // 2
     found = []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -68,7 +70,7 @@ def test_a_band_key_is_of_all_its_minima_in_order() -> None:
 @given(rows_of_numbers)
 def test_sets_are_sorted_and_distinct(rows: list[list[int]]) -> None:
     values, bounds = sorted_distinct(*ragged(rows))
-    assert [values[a:b].tolist() for a, b in zip(bounds, bounds[1:], strict=False)] == [sorted(set(r)) for r in rows]
+    assert [values[a:b].tolist() for a, b in itertools.pairwise(bounds)] == [sorted(set(r)) for r in rows]
 
 
 def test_large_sets_whose_members_share_their_leading_bits() -> None:
