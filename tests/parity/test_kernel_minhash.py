@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from transforms.dedup.shingles import mix
 from transforms.kernels.minhash import band_keys, mersenne_signatures, signatures
+from transforms.kernels.sha1 import sha1_64
 from transforms.kernels.similarity import sorted_distinct
 
 numbers = st.integers(0, 2**64 - 1)
@@ -79,3 +81,14 @@ def test_large_sets_whose_members_share_their_leading_bits() -> None:
     values, bounds = sorted_distinct(np.concatenate([evenly, crowded, evenly]), np.asarray([0, 30_000, 60_000, 90_000]))
     for row, expected in enumerate((evenly, crowded, evenly)):
         assert values[bounds[row] : bounds[row + 1]].tolist() == np.unique(expected).tolist()
+
+
+def test_sha1_is_hashlibs() -> None:
+    """Of every length around the borders of its blocks."""
+    data = np.random.default_rng(3).integers(0, 256, 400, np.uint8)
+    stops = np.arange(200)
+    for starts in (np.zeros(200, np.int64), stops // 3):
+        found = np.empty(200, np.uint64)
+        sha1_64(data, starts, stops, found)
+        pieces = [data[start:stop].tobytes() for start, stop in zip(starts, stops, strict=True)]
+        assert found.tolist() == [int.from_bytes(hashlib.sha1(piece).digest()[:8], "little") for piece in pieces]

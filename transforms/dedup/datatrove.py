@@ -8,11 +8,9 @@ benchmarks.minhash_parity). datatrove's tokenizers of other languages are not he
 
 from __future__ import annotations
 
-import hashlib
 import re
 import sys
 import unicodedata
-from collections.abc import Callable
 from functools import cache
 from typing import Literal
 
@@ -21,6 +19,7 @@ import pyarrow as pa
 import regex
 import xxhash
 
+from transforms.kernels.sha1 import sha1_64
 from transforms.text.english import split_chunk, split_english
 
 Hash = Literal["sha1_64", "sha1_32", "xxh64", "xxh32"]
@@ -44,13 +43,6 @@ _UNIT = regex.compile(
     "(.*[0-9])((?:км|м|дм|см|мм|كم|م|سم|مم)[²³]?|нм|кг|г|мг|мбар|кб|мб|гб|тбكم|غرام|جرام|جم|كغ|ملغ|كوب|اكواب)",
     regex.DOTALL,
 )
-
-_HASHES: dict[str, Callable[[bytes], int]] = {
-    "sha1_64": lambda data: int.from_bytes(hashlib.sha1(data, usedforsecurity=False).digest()[:8], "little"),
-    "sha1_32": lambda data: int.from_bytes(hashlib.sha1(data, usedforsecurity=False).digest()[:4], "little"),
-    "xxh64": xxhash.xxh64_intdigest,
-    "xxh32": xxhash.xxh32_intdigest,
-}
 
 
 def simplified(text: str) -> str:
@@ -79,10 +71,20 @@ def _marks() -> dict[int, None]:
 
 def shingle_hashes(text: str, ngram: int, hashed_by: Hash) -> np.ndarray:
     """Hashes of the word n-grams, joined by spaces, uint64, in order and with repeats; none for a shorter text."""
-    tokens = words(text)
-    digest = _HASHES[hashed_by]
-    grams = (" ".join(tokens[at : at + ngram]) for at in range(len(tokens) - ngram + 1))
-    return np.fromiter((digest(gram.encode("utf-8", "surrogatepass")) for gram in grams), np.uint64)
+    tokens = [token.encode("utf-8", "surrogatepass") for token in words(text)]
+    if len(tokens) < ngram:
+        return np.empty(0, np.uint64)
+    data = b" ".join(tokens)
+    stops = np.cumsum([len(token) + 1 for token in tokens]) - 1
+    starts = np.append(0, stops[:-1] + 1)[: len(tokens) - ngram + 1]
+    stops = stops[ngram - 1 :]
+    if hashed_by.startswith("xxh"):
+        digest = xxhash.xxh64_intdigest if hashed_by == "xxh64" else xxhash.xxh32_intdigest
+        grams = zip(starts.tolist(), stops.tolist(), strict=True)
+        return np.fromiter((digest(data[start:stop]) for start, stop in grams), np.uint64)
+    hashed = np.empty(len(starts), np.uint64)
+    sha1_64(np.frombuffer(data, np.uint8), starts, stops, hashed)
+    return hashed & np.uint64(2**32 - 1) if hashed_by == "sha1_32" else hashed
 
 
 def shingle_rows(text: pa.Array, ngram: int, hashed_by: Hash) -> tuple[np.ndarray, np.ndarray]:
