@@ -6,10 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from datasketch.lsh import _optimal_param
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from pipeline.recipe import resolve
 from schemas.errors import RecipeError
 from schemas.sample import sample_batch
+from tests.parity.test_kernel_shingles import pieces
 from transforms.dedup import datatrove
 from transforms.dedup.lsh import candidate_probability, optimal_bands
 from transforms.dedup.minhash import TextMinHashDedup, TextMinHashDedupParams
@@ -216,15 +219,26 @@ def test_datatroves_hashes(hashed_by: str, expected: int) -> None:
 
 
 def test_datatroves_normal_form_and_words() -> None:
-    text = "Héllo, World!  It's 3.14 — on 12,345 days…\nCAFÉ № 5"
-    assert datatrove.simplified(text) == "hello world it s 0 on 0 days cafe № 0"
+    simplified = datatrove.simplified("Héllo, World!  It's 3.14 — on 12,345 days…\nCAFÉ № 5")
+    assert simplified == "hello world it s 0 on 0 days cafe № 0"
     # recorded from datatrove 0.10.1 with spaCy 3.8
     recorded = {
         "I CANNOT stay, dont ask; 5km at 10am": "i|can|not|stay|do|nt|ask|0|km|at|0am",
         "عمق 3م و 20 كم، 7кг 5км² 3тб": "عمق|0|م|و|0|كم|،|0|кг|0|км²|0тб",
     }
-    for given, tokens in recorded.items():
-        assert "|".join(datatrove.words(given)) == tokens
+    for text, tokens in recorded.items():
+        assert "|".join(datatrove.words(text)) == tokens
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.one_of(pieces, st.text(st.characters(exclude_categories=["Cs"]), max_size=60)))
+@example("\u037e a\u037eb \u1fef \u2000x\u2001 3.5٫7 … ½² 3м e\u0301")
+@example("a" * 100 + " dont")
+def test_words_are_those_of_the_simplified_text(text: str) -> None:
+    plain = datatrove.simplified(text)
+    assert " ".join(datatrove.words(text)).replace(" ", "") == plain.replace(" ", "")
+    expected = [token for chunk in plain.split() for token in datatrove._tokens(chunk)]
+    assert datatrove.words(text) == expected
 
 
 @pytest.mark.parametrize("params", [{}, {"unit": "char"}, {"signature": "datatrove"}, {"preset": "nemo"}], ids=str)

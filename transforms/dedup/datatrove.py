@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -20,7 +20,7 @@ import regex
 import xxhash
 
 from transforms.kernels.sha1 import sha1_64
-from transforms.text.english import split_chunk, split_english
+from transforms.text.english import split_chunk
 
 Hash = Literal["sha1_64", "sha1_32", "xxh64", "xxh32"]
 
@@ -32,12 +32,10 @@ _NUMBER = regex.compile(r"\p{Nd}+(?:[.,،٫⎖⎗⎘]\p{Nd}+)?")
 _SPACE = re.compile(r"\s+")
 _CONTROLS = "".join(map(chr, [*range(9), 11, 12, *range(13, 32), *range(127, 160)]))
 #: all of ASCII's marks, those of its list, among them a full-width one, and control characters
-_TO_SPACES = str.maketrans(
-    dict.fromkeys(
-        "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~—”％１〈、━【「」，】；“《„’∶´．（–？！：～«〉》）。…►»" + _CONTROLS, " "
-    )
-)
-
+_PUNCTUATION = "!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~—”％１〈、━【「」，】；“《„’∶´．（–？！：～«〉》）。…►»" + _CONTROLS
+_TO_SPACES = str.maketrans(dict.fromkeys(_PUNCTUATION, " "))
+_CHUNK = re.compile(rf"[^\s{re.escape(_PUNCTUATION)}]+")
+_CACHED_CHARS = 64  # longer chunks are rare, and would fill the cache
 #: units in other scripts, which spaCy cuts off a number (of two, which its table runs together, it has neither alone)
 _UNIT = regex.compile(
     "(.*[0-9])((?:км|м|дм|см|мм|كم|م|سم|مم)[²³]?|нм|кг|г|мг|мбар|кб|мб|гб|тбكم|غرام|جرام|جم|كغ|ملغ|كوب|اكواب)",
@@ -49,19 +47,31 @@ def simplified(text: str) -> str:
     """datatrove's `simplify_text`: lower case, numbers to 0, punctuation and white space to one space, no accents."""
     text = _NUMBER.sub("0", text.lower()).translate(_TO_SPACES)
     text = _SPACE.sub(" ", text.strip())
-    return text if text.isascii() else unicodedata.normalize("NFD", text).translate(_marks()).strip()
+    return text if text.isascii() else _bare(text).strip()
 
 
 def words(text: str) -> list[str]:
     """The tokens of `simplified` text, as spaCy's blank English pipeline cuts them."""
-    plain = simplified(text)
-    if plain.isascii():
-        return split_english(plain)
+    chunks = _CHUNK.findall(_NUMBER.sub("0", text.lower()))
+    return [token for chunk in chunks for token in (_short if len(chunk) <= _CACHED_CHARS else _tokens)(chunk)]
+
+
+def _tokens(chunk: str) -> list[str]:
+    """Those of a chunk between white space and punctuation, which is simplified but for its accents."""
+    if chunk.isascii():
+        return list(split_chunk(chunk))
     found: list[str] = []
-    for chunk in plain.split():
-        unit = _UNIT.fullmatch(chunk)
-        found += [*split_chunk(unit[1]), unit[2]] if unit else split_chunk(chunk)
+    for piece in _bare(chunk).split():
+        unit = _UNIT.fullmatch(piece)
+        found += [*split_chunk(unit[1]), unit[2]] if unit else split_chunk(piece)
     return found
+
+
+_short = lru_cache(maxsize=1 << 16)(_tokens)
+
+
+def _bare(text: str) -> str:
+    return unicodedata.normalize("NFD", text).translate(_marks())
 
 
 @cache
