@@ -13,7 +13,6 @@ import numpy as np
 from transforms.kernels.codepoints import decode
 from transforms.kernels.compiled import entry_point, kernel
 from transforms.kernels.hashing import SEED, mixed, step
-from transforms.kernels.minhash import signature
 
 COMBINING_CLASS = 0xFF  # canonical, the low eight bits
 UNSPACED = 1 << 8  # of a script without spaces
@@ -28,6 +27,7 @@ REORDERED = 1 << 14  # its decomposition holds what canonical order may move and
 DONE, NOT_NORMAL, LEFT = range(3)
 
 _MAX_BYTES = 1 << 30
+_ZERO = np.uint64(0x30)  # which every number becomes
 
 
 @entry_point
@@ -42,54 +42,113 @@ def shingles(data, offsets, ngram, is_nfc, index, kinds, fold_index, folds, bare
     words = np.empty(1 << 12, np.uint64)
     made = np.empty(1 << 12, np.uint64)
     bounds = np.zeros(len(offsets), np.int64)
+    mappings = (fold_index, folds, bare_index, bares, pool)
     count = 0
     for row in range(len(offsets) - 1):
         bounds[row + 1] = count
-        size = offsets[row + 1] - offsets[row]
-        if size > _MAX_BYTES:
+        start, stop = offsets[row], offsets[row + 1]
+        if stop - start > _MAX_BYTES:
             states[row] = LEFT
             continue
         # A code point folds to at most three.
-        if 3 * size > len(codes):
-            codes = np.empty(4 * size, np.uint32)
-            found = np.empty(4 * size, np.uint32)
-            words = np.empty(4 * size, np.uint64)
-        n = decode(data, offsets[row], offsets[row + 1], index, kinds, 0x20, found, codes)
-        if n < 0:
-            states[row] = LEFT
-            continue
-        if not is_nfc and not _is_normal(codes, n):
-            states[row] = NOT_NORMAL
-            continue
-        n = _fold(found, n, fold_index, folds, pool, codes)
-        # Now `codes` are folded, and `found` is free for their kinds.
-        if not _kinds(codes, n, index, kinds, found):
-            states[row] = LEFT
-            continue
-        m = _words(codes, found, n, bare_index, bares, pool, words)
+        if 3 * (stop - start) > len(codes):
+            codes = np.empty(4 * (stop - start), np.uint32)
+            found = np.empty(4 * (stop - start), np.uint32)
+            words = np.empty(4 * (stop - start), np.uint64)
+        m, states[row] = _row_words(data, start, stop, is_nfc, index, kinds, mappings, codes, found, words)
         if m == 0:
             continue
         width = min(ngram, m)
-        if count + m > len(made):
-            grown = np.empty(2 * (count + m), np.uint64)
+        num = m - width + 1
+        if count + num > len(made):
+            grown = np.empty(2 * (count + num), np.uint64)
             grown[:count] = made[:count]
             made = grown
-        for first in range(m - width + 1):
-            value = np.uint64(0)
-            for k in range(first, first + width):
-                value = mixed(value + words[k])
-            made[count] = value
-            count += 1
+        _roll(words, width, made[count : count + num])
+        count += num
         bounds[row + 1] = count
     return made[:count], bounds
 
 
-@entry_point
-def signatures(hashed, bounds, multipliers, offsets, out):
-    """MinHash signatures of rows of shingles into `out`, uint64 [rows, permutations]; rows without any are left."""
-    for row in range(len(bounds) - 1):
-        if bounds[row + 1] > bounds[row]:
-            out[row] = signature(hashed[bounds[row] : bounds[row + 1]], multipliers, offsets)
+@kernel
+def _roll(words, width, rolled):
+    """Hashes of all windows of `width` words; windows are the inner loop, which vectorises."""
+    rolled[:] = np.uint64(0)
+    for k in range(width):
+        for first in range(len(rolled)):
+            rolled[first] = mixed(rolled[first] + words[first + k])
+
+
+@kernel
+def _row_words(data, start, stop, is_nfc, index, kinds, mappings, codes, found, words):
+    """(number of words of data[start:stop], whose hashes are in `words`; what became of the row).
+
+    Words of ASCII are hashed as they are read. A stretch with other characters in it, up to an ASCII character that
+    belongs to no word, is decoded and folded by itself: none of the rules looks beyond such a character.
+    """
+    count = 0
+    at = start
+    while at < stop:
+        first = at
+        byte = data[at]
+        if _is_letter(byte):
+            state = SEED
+            while at < stop and _is_letter(data[at]):
+                state = step(state, np.uint64(data[at] | np.uint8(0x20)))
+                at += 1
+        elif _is_digit(byte):
+            state = step(SEED, _ZERO)
+            while at < stop and _is_digit(data[at]):
+                at += 1
+        elif byte < 0x80:
+            at += 1
+            continue
+        if at > first and (at == stop or data[at] < 0x80):
+            words[count] = state
+            count += 1
+            continue
+        while at < stop and not _ends_stretch(data, at, stop):
+            at += 1
+        count = _other_words(data, first, at, is_nfc, index, kinds, mappings, codes, found, words, count)
+        if count < 0:
+            return 0, np.uint8(-count)
+    return count, np.uint8(DONE)
+
+
+@kernel
+def _is_letter(byte):
+    low = byte | np.uint8(0x20)
+    return np.uint8(0x61) <= low <= np.uint8(0x7A)
+
+
+@kernel
+def _is_digit(byte):
+    return np.uint8(0x30) <= byte <= np.uint8(0x39)
+
+
+@kernel
+def _ends_stretch(data, at, stop):
+    """Whether data[at] belongs to no word and the quick way goes on after it."""
+    byte = data[at]
+    if byte >= 0x80 or _is_letter(byte) or _is_digit(byte):
+        return False
+    return at + 1 < stop and (_is_letter(data[at + 1]) or _is_digit(data[at + 1]))
+
+
+@kernel
+def _other_words(data, start, stop, is_nfc, index, kinds, mappings, codes, found, words, count):
+    """Adds the words of data[start:stop] to the `count` there are; gives their new number, or -NOT_NORMAL or -LEFT."""
+    fold_index, folds, bare_index, bares, pool = mappings
+    n = decode(data, start, stop, index, kinds, 0x20, found, codes)
+    if n < 0:
+        return -LEFT
+    if not is_nfc and not _is_normal(codes, n):
+        return -NOT_NORMAL
+    n = _fold(found, n, fold_index, folds, pool, codes)
+    # Now `codes` are folded, and `found` is free for their kinds.
+    if not _kinds(codes, n, index, kinds, found):
+        return -LEFT
+    return _words(codes, found, n, bare_index, bares, pool, words, count)
 
 
 @kernel
@@ -136,9 +195,9 @@ def _kinds(codes, n, index, kinds, into):
 
 
 @kernel
-def _words(codes, kinds, n, bare_index, bares, pool, words):
-    """Hashes of the words in their normal form; gives their number."""
-    count = at = 0
+def _words(codes, kinds, n, bare_index, bares, pool, words, count):
+    """Adds hashes of the words in their normal form to `words`, of which there are `count`; gives their number."""
+    at = 0
     while at < n:
         kind = kinds[at]
         stop = at + 1
@@ -155,7 +214,7 @@ def _words(codes, kinds, n, bare_index, bares, pool, words):
             at = stop
             continue
         if kind & NUMERIC:
-            words[count] = step(SEED, np.uint64(0x30))
+            words[count] = step(SEED, _ZERO)
         elif kind & UNSPACED:
             words[count] = _hash(codes, at, stop)
         else:
