@@ -22,9 +22,9 @@ from transforms.text.url_block_lists import canonical_host
 #: LinkedIn, Instagram, Mailchimp, HubSpot, Marketo, Matomo, Adobe, Klaviyo, and session ids of web frameworks
 TRACKING = (
     "utm_*", "gclid", "gclsrc", "dclid", "gbraid", "wbraid", "gad_source", "_ga", "_gl", "fbclid", "fb_action_ids",
-    "fb_action_types", "fb_source", "msclkid", "yclid", "ysclid", "_openstat", "twclid", "ttclid", "li_fat_id", "igshid",
-    "igsh", "mc_cid", "mc_eid", "_hsenc", "_hsmi", "hsctatracking", "mkt_tok", "mtm_*", "pk_*", "piwik_*", "s_cid",
-    "_ke", "phpsessid", "jsessionid", "aspsessionid*",
+    "fb_action_types", "fb_source", "msclkid", "yclid", "ysclid", "_openstat", "twclid", "ttclid", "li_fat_id",
+    "igshid", "igsh", "mc_cid", "mc_eid", "_hsenc", "_hsmi", "hsctatracking", "mkt_tok", "mtm_*", "pk_*", "piwik_*",
+    "s_cid", "_ke", "phpsessid", "jsessionid", "aspsessionid*",
 )  # fmt: skip
 
 _SCHEME = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]{0,20}):)?//")
