@@ -51,18 +51,19 @@ def fingerprints(data, offsets, length, width, index, flags):
             start, stop = stop, _run_end(places, stop, n)
             if stop - start >= length:
                 _add_up(hashes, 0, start, stop, _BASE, sums)
-                best, value = -1, _0
+                for at in range(start, stop - width + 1):  # in place: a sum is needed only once
+                    sums[at] = mixed(_hash(sums, at, width, scale))
+                best = -1
                 for last in range(start + length - width, stop - width + 1):
                     if best < last - length + width:  # none is chosen among the last ones
-                        best, value = _least(sums, last - length + width, last, width, scale)
+                        best = _last_least(sums, last - length + width, last)
+                    elif sums[last] <= sums[best]:
+                        best = last
                     else:
-                        new = mixed(_hash(sums, last, width, scale))
-                        if new > value:
-                            continue
-                        best, value = last, new
+                        continue
                     if count == len(row):
                         row, spans, found = _larger(row), _larger_spans(spans), _larger(found)
-                    row[count], found[count] = r, value
+                    row[count], found[count] = r, sums[best]
                     spans[count, 0], spans[count, 1] = places[best, 0], places[best + width - 1, 1]
                     count += 1
             stop += 1  # past the break
@@ -141,6 +142,7 @@ def _tokens(data, begin, end, index, flags, places, hashes):
     n = 0
     at = begin
     inside = _NO_TOKEN
+    first, second = SEED, SEED_2
     while at < end:
         code, size = decoded(data, at, end)
         kind = flags[np.int64(index[code >> 8]) << 8 | (code & 255)]
@@ -154,11 +156,11 @@ def _tokens(data, begin, end, index, flags, places, hashes):
             letter = kind & UNSPACED != 0
             if letter or inside == _NO_TOKEN or (inside == _LETTER and not kind & MARK):
                 places[n, 0] = at - begin
-                hashes[n, 0], hashes[n, 1] = SEED, SEED_2
                 n += 1
+                first, second = SEED, SEED_2
                 inside = _LETTER if letter else _WORD
-            hashes[n - 1, 0] = step(hashes[n - 1, 0], np.uint64(code))
-            hashes[n - 1, 1] = step_2(hashes[n - 1, 1], np.uint64(code))
+            first, second = step(first, np.uint64(code)), step_2(second, np.uint64(code))
+            hashes[n - 1, 0], hashes[n - 1, 1] = first, second
             places[n - 1, 1] = at + size - begin
         at += size
     return n
@@ -190,14 +192,13 @@ def _hash(sums, at, width, scale):
 
 
 @kernel
-def _least(sums, first, last, width, scale):
-    """(place, hash) of the last least hash of the runs that begin at first..last."""
-    best, value = first, mixed(_hash(sums, first, width, scale))
+def _last_least(values, first, last):
+    """The last place of the least of values[first : last + 1]."""
+    best = first
     for at in range(first + 1, last + 1):
-        new = mixed(_hash(sums, at, width, scale))
-        if new <= value:
-            best, value = at, new
-    return best, value
+        if values[at] <= values[best]:
+            best = at
+    return best
 
 
 @kernel
