@@ -133,7 +133,7 @@ class Prove:
 
 def proven_path(task: DedupTask, unit: int) -> Path:
     """Where a unit's proven keys are."""
-    return Path(task.drops_after[unit]).with_suffix(".keys.arrow")
+    return Path(task.scratch) / f"{unit:08d}.keys.arrow"
 
 
 class Choose:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.dedup.records import SPAN_COUNTS, SPAN_KEYS, columns_of, signed_batch
-from pipeline.dedup.spans import Prove, chosen_keys, counted, merged, removed_spans, span_drops
+from pipeline.dedup.spans import Prove, chosen_keys, counted, merged, proven_path, removed_spans, span_drops
 from pipeline.dedup.task import DedupTask
 from pipeline.storage import map_arrow, write_arrow
 from pipeline.workdir import DROPS
@@ -22,8 +22,8 @@ from schemas.errors import RecipeError
 from schemas.sample import SAMPLE, SENTINEL
 from tests.conformance.batches import media_row, numbered
 from tests.conformance.contract import check_dedup
-from transforms.dedup.spans import SPANS
-from transforms.dedup.substrings import SubstringDedup, covered_ratio, reference_tokens, with_blanks
+from transforms.dedup.spans import SPANS, with_blanks
+from transforms.dedup.substrings import SubstringDedup, covered_ratio, reference_tokens
 from transforms.registry import build
 
 Spans = list[tuple[int, int]]
@@ -47,7 +47,8 @@ def found(step: SubstringDedup, texts: list[str], borders: list[int], folder: An
     batch = numbered([{"text": text} for text in texts])
     units = [batch.slice(a, b - a) for a, b in itertools.pairwise([0, *sorted(borders), len(texts)])]
     keys, kept, after = ({n: f"{folder}/{kind}-{n}.arrow" for n in range(len(units))} for kind in ("keys", "kept", "d"))
-    task = Task(step, "1:step", keys, kept, dict.fromkeys(keys), after)  # type: ignore[arg-type]
+    counts = dict.fromkeys(keys, 0)
+    task = Task(step, "1:step", keys, counts, kept, dict.fromkeys(keys), after, str(folder), 1)  # type: ignore[arg-type]
     for number, unit in enumerate(units):
         cut = unit.num_rows // 2  # batch borders too
         pieces = [unit.slice(0, cut), unit.slice(cut)]
@@ -55,8 +56,8 @@ def found(step: SubstringDedup, texts: list[str], borders: list[int], folder: An
         write_arrow(
             keys[number], SPAN_KEYS, iter([signed_batch(step, pieces[0], 0), signed_batch(step, pieces[1], cut)])
         )
-    counts = [counted(columns_of(map_arrow(keys[n]), SPAN_KEYS), n, by_occurrence=True) for n in keys]
-    shared = pa.Table.from_batches(counts).filter(pa.array(chosen_keys(columns_of(counts, SPAN_COUNTS), 1)))
+    first = [counted(columns_of(map_arrow(keys[n]), SPAN_KEYS), n, by_occurrence=True) for n in keys]
+    shared = pa.Table.from_batches(first).filter(pa.array(chosen_keys(columns_of(first, SPAN_COUNTS), 1)))
     second: list[pa.RecordBatch] = []
     for n in keys:
         mine = shared.filter(pa.array(shared.column("unit").to_numpy() == n)).to_batches()
@@ -66,7 +67,7 @@ def found(step: SubstringDedup, texts: list[str], borders: list[int], folder: An
     spans: list[Spans] = []
     for n, unit in enumerate(units):
         mine_ = {name: values[gone & (columns["unit"] == n)] for name, values in columns.items()}
-        proven = columns_of(map_arrow(f"{folder}/d-{n}.keys.arrow"), SPAN_KEYS)
+        proven = columns_of(map_arrow(proven_path(task, n)), SPAN_KEYS)
         mask = removed_spans(proven, mine_, keep_first=step.max_rows is None)
         drops = span_drops(merged({name: values[mask] for name, values in proven.items()}), "1:step")
         of_row = dict(zip(drops["row"].to_pylist(), drops["spans"].to_pylist(), strict=True))
@@ -165,11 +166,21 @@ def test_rows_that_are_dropped_before_do_not_count(tmp_path):
     write_arrow(paths["before"][0], DROPS, iter([pa.RecordBatch.from_pylist([drops], schema=DROPS)]))
     write_arrow(paths["kept"][0], SAMPLE, iter([batch]))
     write_arrow(paths["keys"][0], SPAN_KEYS, iter([signed_batch(step, batch, 0)]))
-    task = Task(step, "1:step", *paths.values())  # type: ignore[arg-type]
+    task = Task(
+        step,  # type: ignore[arg-type]
+        "1:step",
+        paths["keys"],
+        {0: 0},
+        paths["kept"],
+        dict(paths["before"]),
+        paths["after"],
+        str(tmp_path),
+        1,
+    )
     columns = columns_of([signed_batch(step, batch, 0)], SPAN_KEYS)
     shared = counted(columns, 0, by_occurrence=True)
     list(Prove(task)(0, {"keys": [shared]}))
-    assert set(columns_of(map_arrow(tmp_path / "after.keys.arrow"), SPAN_KEYS)["row"].tolist()) == {1, 2}
+    assert set(columns_of(map_arrow(proven_path(task, 0)), SPAN_KEYS)["row"].tolist()) == {1, 2}
 
 
 def test_a_key_that_comes_twice_in_a_row_counts_twice():

@@ -26,6 +26,8 @@ SPANS = pa.field(
     ),
 )
 
+_BLANKS = b" \t"
+
 
 @dataclass(frozen=True, slots=True)
 class SpanKeys:
@@ -110,3 +112,24 @@ def _found(batch: pa.RecordBatch) -> tuple[pa.RecordBatch, np.ndarray, np.ndarra
     flat = found.flatten()
     spans = np.stack([flat.field(side).to_numpy().astype(np.int64) for side in ("start", "stop")], axis=1)
     return batch.remove_column(at), np.repeat(np.arange(batch.num_rows), counts), spans
+
+
+def with_blanks(text: pa.Array, row: np.ndarray, spans: np.ndarray) -> np.ndarray:
+    """Spans of tokens, int64 [n, 2], with the blanks that would be left over where they go: those after one that has
+    white space before it, or those before it where a line ends after; a line that is all span goes with its end."""
+    wider = np.array(spans, np.int64)
+    last = -1
+    data = b""
+    for k, (of, (start, stop)) in enumerate(zip(row.tolist(), spans.tolist(), strict=True)):
+        if of != last:
+            last, data = of, text[of].as_py().encode("utf-8", "surrogatepass")
+        if start == 0 or data[start - 1] in b" \t\n":
+            while stop < len(data) and data[stop] in _BLANKS:
+                stop += 1
+            if stop == len(data) or data[stop] == 0x0A:
+                while start and data[start - 1] in _BLANKS:
+                    start -= 1
+                if stop < len(data) and (start == 0 or data[start - 1] == 0x0A):
+                    stop += 1
+        wider[k] = start, stop
+    return wider

@@ -15,7 +15,7 @@ from schemas.sample import SENTINEL
 from transforms.base import Verdicts, append_columns, append_fields
 from transforms.columns import utf8
 from transforms.dedup.shingles import mix
-from transforms.dedup.spans import SpanDedup, SpanKeys
+from transforms.dedup.spans import SpanDedup, SpanKeys, with_blanks
 from transforms.kernels.windows import fingerprints, windows
 from transforms.registry import register
 from transforms.text.codepoint_tables import properties
@@ -24,7 +24,6 @@ from transforms.text.segments import count_words, per_row, without
 from transforms.text.words import split_unspaced
 
 _TOKEN = re.compile(rf"[^\s{SENTINEL}]+|{SENTINEL}")
-_BLANKS = b" \t"
 
 
 class SubstringDedupParams(PresetParams):
@@ -155,24 +154,3 @@ def covered_ratio(text: pa.Array, row: np.ndarray, spans: np.ndarray) -> np.ndar
     chars, covered = (totals[ends[1:]] - totals[ends[:-1]]).T
     ratio: np.ndarray = covered / np.maximum(chars, 1)
     return ratio
-
-
-def with_blanks(text: pa.Array, row: np.ndarray, spans: np.ndarray) -> np.ndarray:
-    """Spans of tokens, int64 [n, 2], with the blanks that would be left over where they go: those after one that has
-    white space before it, or those before it where a line ends after; a line that is all span goes with its end."""
-    wider = np.array(spans, np.int64)
-    last = -1
-    data = b""
-    for k, (of, (start, stop)) in enumerate(zip(row.tolist(), spans.tolist(), strict=True)):
-        if of != last:
-            last, data = of, text[of].as_py().encode("utf-8", "surrogatepass")
-        if start == 0 or data[start - 1] in b" \t\n":
-            while stop < len(data) and data[stop] in _BLANKS:
-                stop += 1
-            if stop == len(data) or data[stop] == 0x0A:
-                while start and data[start - 1] in _BLANKS:
-                    start -= 1
-                if stop < len(data) and (start == 0 or data[start - 1] == 0x0A):
-                    stop += 1
-        wider[k] = start, stop
-    return wider
