@@ -51,7 +51,7 @@ FIRST = "The river rose in May. It fell in June! 河水涨了。 Then it was cal
     ("text", "left"),
     [
         (FIRST, ""),
-        (f"They say: Ha. {FIRST[:38].upper()}  河水涨了。 Then came ships.", "They say: Ha. Then came ships."),
+        (f"They say: Ha. {FIRST[:39].upper()}  河水涨了。 Then came ships.", "They say: Ha. Then came ships."),
         ("It fell in June! 河水涨了。\nThen it was calm.\nAnd more.", "And more."),
         ("The river rose in May. It fell in June! And more.", "The river rose in May. It fell in June! And more."),
         ("The river rose in May. It fell in June! Not so. 河水涨了。 Then it was calm.", None),
