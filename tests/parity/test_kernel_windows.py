@@ -53,14 +53,14 @@ def test_tokens_are_words_and_letters_of_unspaced_scripts():
     assert all(text.encode()[a:b].decode() == token for run in runs for a, b, token in run)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(TEXTS)
 def test_tokens_are_those_of_split_whitespace(text):
     found = [token for run in reference_tokens(text) for *_, token in run]
     assert found == split_whitespace(text.replace(SENTINEL, " "))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(TEXTS, max_size=4))
 def test_with_one_token_a_run_the_runs_are_the_tokens(texts):
     row, spans, hashes = fingerprints(*column(texts), 1, 1, *properties())
@@ -85,7 +85,7 @@ def chosen(texts: list[str], length: int, width: int, value: dict[tuple[str, ...
     return found
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(TEXTS, max_size=4), st.integers(1, 8), st.data())
 def test_chosen_runs_are_those_of_the_definition(texts, length, data):
     width = data.draw(st.integers(1, length))
@@ -99,7 +99,7 @@ def test_chosen_runs_are_those_of_the_definition(texts, length, data):
     assert hashes.tolist() == [of_place[place] for place in places(row, spans)]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(TEXTS, max_size=4), st.integers(1, 8), st.data())
 def test_windows_are_all_long_runs_around_wanted_short_ones(texts, length, data):
     width = data.draw(st.integers(1, length))
@@ -120,7 +120,7 @@ def test_windows_are_all_long_runs_around_wanted_short_ones(texts, length, data)
     assert len({run[3] for run in expected}) == len({tuple(map(int, key)) for key in keys})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(TEXTS, min_size=1, max_size=4), st.integers(1, 6))
 def test_no_run_that_comes_again_is_overlooked(texts, length):
     """The guarantee of winnowing: what the windows around repeated fingerprints leave out comes once."""

@@ -237,3 +237,16 @@ def test_the_ratio_is_of_characters_and_counts_none_twice():
 def test_parameters_are_checked(params):
     with pytest.raises(RecipeError, match=next(iter(params))):
         substrings(**params)
+
+
+def test_spans_that_overlap_become_one_and_others_stay_apart():
+    spans = [(0, 0, 5), (0, 3, 7), (0, 7, 9), (1, 8, 12), (1, 11, 13), (1, 12, 15), (2, 1, 2)]
+    columns = dict(zip(("row", "start", "stop"), np.asarray(spans).T, strict=True))
+    one = merged(columns)
+    assert list(zip(*(one[name].tolist() for name in ("row", "start", "stop")), strict=True)) == [
+        (0, 0, 7),
+        (0, 7, 9),
+        (1, 8, 15),
+        (2, 1, 2),
+    ]
+    assert all(len(values) == 0 for values in merged({name: values[:0] for name, values in columns.items()}).values())
