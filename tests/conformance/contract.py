@@ -182,7 +182,19 @@ def check_dedup(step: Dedup | SpanDedup, batch: pa.RecordBatch) -> Keys | SpanKe
             piece = _signed(step, batch.slice(start, end - start))
             pieces.append(dataclasses.replace(piece, row=piece.row + np.uint32(start)))
         _same_keys(f"the batch split at {borders[1:-1]}", keys, _join_keys(pieces))
+    if isinstance(step, SpanDedup) and not step.proof:
+        _check_proven(step, batch, keys.key)
     return keys
+
+
+def _check_proven(step: SpanDedup, batch: pa.RecordBatch, shared: np.ndarray) -> None:
+    """The second round's keys are of text, and every row's are its own."""
+    keys = step.proven(batch, shared)
+    _spans_are_text(batch, keys)
+    alone = [step.proven(batch.slice(row, 1), shared) for row in range(batch.num_rows)]
+    alone = [dataclasses.replace(piece, row=piece.row + np.uint32(row)) for row, piece in enumerate(alone)]
+    if alone:
+        _same_keys("the batch split into rows", keys, _join_keys(alone))
 
 
 def _signed(step: Dedup | SpanDedup, batch: pa.RecordBatch) -> Any:

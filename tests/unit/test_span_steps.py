@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.dedup.records import SPAN_COUNTS, SPAN_KEYS, columns_of, signed_batch, split_by
-from pipeline.dedup.spans import chosen_keys, counted, removed_spans, span_drops
+from pipeline.dedup.spans import chosen_keys, counted, merged, removed_spans, span_drops
 from pipeline.plan import compile_plan
 from pipeline.recipe import resolve
 from pipeline.rows import survivors
@@ -53,7 +53,7 @@ def run(step: SpanDedup, pages: list[tuple[str, str | None]], borders: list[int]
     for number, (unit, keys) in enumerate(zip(units, signed, strict=True)):
         mine = {name: values[gone & (counts["unit"] == number)] for name, values in counts.items()}
         mask = removed_spans(keys, mine, keep_first=step.max_rows is None)
-        drops = span_drops({name: values[mask] for name, values in keys.items()}, "3:step")
+        drops = span_drops(merged({name: values[mask] for name, values in keys.items()}), "3:step")
         spans = dict(zip(drops["row"].to_pylist(), drops["spans"].to_pylist(), strict=True))
         column = pa.array([spans.get(row) for row in range(unit.num_rows)], SPANS.type)
         outcome = step.apply(unit.append_column(SPANS, column))

@@ -63,7 +63,7 @@ class Dedup(ABC, GlobalStep, Generic[P]):
     reasons: ClassVar[frozenset[str]] = frozenset({DUPLICATE})
     of_parts: ClassVar[bool] = False
     measure: ClassVar[str] = "similarity"
-    deciding: ClassVar[frozenset[str]] = frozenset({"keep", "verify"})
+    deciding: ClassVar[frozenset[str]] = frozenset({"keep", "verify", "bloom"})
 
     def __init__(self, params: P) -> None:
         self.params = params
@@ -75,6 +75,12 @@ class Dedup(ABC, GlobalStep, Generic[P]):
     def proof(self) -> bool:
         """Whether equal keys are proof of a duplicate (exact steps) or only propose a pair (LSH)."""
         return True
+
+    @property
+    def bloom_rate(self) -> float | None:
+        """Exact steps only: keys are not compared but looked up in a Bloom filter of this false-positive rate
+        (transforms.dedup.bloom), in keep order; what it has seen goes, without a match. None: they are compared."""
+        return None
 
     @property
     def min_similarity(self) -> float | None:

@@ -14,6 +14,7 @@ from pydantic import Field
 from transforms.base import Params
 from transforms.columns import utf8
 from transforms.dedup.base import Dedup, Keys
+from transforms.dedup.bloom import Bloom
 from transforms.dedup.keep import Keep, check_keep, rank_of
 from transforms.dedup.shingle_tables import tables
 from transforms.kernels.canonical import GROWTH, canonical_texts
@@ -28,6 +29,8 @@ class TextExactDedupParams(Params):
     ignore_case: bool = True
     #: which of the equal rows stays: with exact text only case and spaces can differ
     keep: Keep = "first"
+    #: null: keys are compared, and every duplicate is told its match
+    bloom: Bloom | None = None
 
 
 @register("text.exact_dedup", version=1)
@@ -39,6 +42,10 @@ class TextExactDedup(Dedup[TextExactDedupParams]):
     """
 
     Params = TextExactDedupParams
+
+    @property
+    def bloom_rate(self) -> float | None:
+        return self.params.bloom.false_positive_rate if self.params.bloom else None
 
     def check(self, schema: pa.Schema) -> None:
         check_keep(self.params.keep, schema)
@@ -92,6 +99,8 @@ class MediaExactDedupParams(Params):
 
     #: which media are compared
     kinds: list[Literal["image", "audio"]] = Field(default=["image", "audio"], min_length=1)
+    #: null: keys are compared, and every duplicate is told its match
+    bloom: Bloom | None = None
 
 
 @register("media.exact_dedup", version=1)
@@ -104,6 +113,10 @@ class MediaExactDedup(Dedup[MediaExactDedupParams]):
 
     Params = MediaExactDedupParams
     of_parts = True
+
+    @property
+    def bloom_rate(self) -> float | None:
+        return self.params.bloom.false_positive_rate if self.params.bloom else None
 
     def keys(self, batch: pa.RecordBatch) -> Keys:
         found = [Parts.of(batch, kind) for kind in sorted(set(self.params.kinds))]

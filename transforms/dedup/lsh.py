@@ -28,12 +28,13 @@ def optimal_bands(
     nodes, weights = np.polynomial.legendre.leggauss(num_permutations // 2 + 1)
     nodes = (nodes + 1) / 2
     below, above = jaccard * nodes, jaccard + (1 - jaccard) * nodes
-    best, found = np.inf, (0, 0)
+    best: float = np.inf
+    found = (0, 0)
     for bands in range(1, num_permutations + 1):
         for rows in range(1, num_permutations // bands + 1):
             false_positives = weights @ candidate_probability(below, bands, rows) * jaccard / 2
             false_negatives = weights @ (1 - candidate_probability(above, bands, rows)) * (1 - jaccard) / 2
-            error = false_positive_weight * false_positives + false_negative_weight * false_negatives
+            error = float(false_positive_weight * false_positives + false_negative_weight * false_negatives)
             if error < best:
                 best, found = error, (bands, rows)
     return found

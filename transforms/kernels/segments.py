@@ -18,7 +18,7 @@ from transforms.kernels.hashing import FACTOR, SEED, step
 CHARS, WORDS, UPPERS, DIGITS, LENGTH = range(5)
 NUM_COUNTS = 5
 
-_SEED_2 = np.uint64(0x452821E638D01377)
+SEED_2 = np.uint64(0x452821E638D01377)
 _FACTOR_2 = np.uint64(0xD1342543DE82EF95)
 _HALF = np.uint64(32)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -56,7 +56,7 @@ def segments(data, offsets, paragraphs, one_number, index, flags, fold_index, fo
         length = 0  # of the line, so far
         inside = _NO_WORD
         number = False
-        first, second = SEED, _SEED_2
+        first, second = SEED, SEED_2
         while at <= end:
             if at == end or data[at] == 0x0A:
                 at += 1
@@ -68,12 +68,12 @@ def segments(data, offsets, paragraphs, one_number, index, flags, fold_index, fo
                         keys[n, 0], keys[n, 1] = _finished(first), _finished(second)
                         n += 1
                         is_open = False
-                        first, second = SEED, _SEED_2
+                        first, second = SEED, SEED_2
                     else:
                         spaces += 1
                 line, length, blank, inside, number = at, 0, True, _NO_WORD, False
                 continue
-            code, size = _decoded(data, at, end)
+            code, size = decoded(data, at, end)
             at += size
             length += 1
             kind = flags[np.int64(index[code >> 8]) << 8 | (code & 255)]
@@ -88,7 +88,7 @@ def segments(data, offsets, paragraphs, one_number, index, flags, fold_index, fo
                 counts[:, n] = 0
                 media[n] = False
             elif spaces:
-                first, second = step(first, _BLANK), _step_2(second, _BLANK)
+                first, second = step(first, _BLANK), step_2(second, _BLANK)
                 counts[CHARS, n] += spaces
             spaces = 0
             blank = False
@@ -106,21 +106,21 @@ def segments(data, offsets, paragraphs, one_number, index, flags, fold_index, fo
                 inside = _WORD
             if one_number and kind & LETTER_OR_NUMBER and not kind & ALPHA:
                 if not number:
-                    first, second = step(first, _ZERO), _step_2(second, _ZERO)
+                    first, second = step(first, _ZERO), step_2(second, _ZERO)
                 number = True
                 continue
             number = False
             entry = np.int64(folds[np.int64(fold_index[code >> 8]) << 8 | (code & 255)])
             if entry == 0:
-                first, second = step(first, np.uint64(code)), _step_2(second, np.uint64(code))
+                first, second = step(first, np.uint64(code)), step_2(second, np.uint64(code))
             else:
                 for k in range(entry + 1, entry + 1 + pool[entry]):
-                    first, second = step(first, np.uint64(pool[k])), _step_2(second, np.uint64(pool[k]))
+                    first, second = step(first, np.uint64(pool[k])), step_2(second, np.uint64(pool[k]))
     return row[:n], spans[:n], counts[:, :n], keys[:n], media[:n]
 
 
 @kernel
-def _decoded(data, at, end):
+def decoded(data, at, end):
     """(code point, bytes) at `at`; a byte that is no UTF-8 counts as U+FFFD."""
     lead = np.int64(data[at])
     if lead < 0x80:
@@ -149,7 +149,7 @@ def _decoded(data, at, end):
 
 
 @kernel
-def _step_2(state, value):
+def step_2(state, value):
     """As hashing.step, another hash."""
     state = (state ^ value) * _FACTOR_2
     return state ^ (state >> _HALF)

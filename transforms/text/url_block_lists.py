@@ -57,7 +57,7 @@ def parse_url(url: str) -> Url | None:
     return Url(host, registered_domain(host), host + tail.rstrip("/"))
 
 
-def canonical_host(host: str) -> str | None:
+def canonical_host(host: str, *, keep_www: bool = False) -> str | None:
     """A host name in one spelling, None when it is none."""
     host = host.strip().translate(_DOTS).strip(".")
     if not host.isascii():
@@ -70,7 +70,7 @@ def canonical_host(host: str) -> str | None:
         return host
     if len(host) > _MAX_HOST_CHARS or not _HOST.match(host) or ".." in host:
         return None
-    while host.startswith("www.") and host.count(".") > 1:
+    while not keep_www and host.startswith("www.") and host.count(".") > 1:
         host = host[4:]
     return host
 
