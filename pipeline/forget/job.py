@@ -191,6 +191,7 @@ def _unknown(folder: Path, missing: list[str]) -> str:
     shown = ", ".join(map(repr, missing[:_NAMED]))
     more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
     return (
-        f"{folder} has no row with the id, source, URL or sha256 {shown}{more}; nothing was changed. A ledger made "
-        "before version 2 knows no URLs and digests. --missing-ok goes on without them"
+        f"{folder} has no row with the id, source, URL or sha256 {shown}{more}; nothing was changed. A row that was "
+        "forgotten before is known by its id or source only, and a ledger made before version 2 has no URLs and "
+        "digests. --missing-ok goes on without these names"
     )

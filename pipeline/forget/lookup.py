@@ -70,8 +70,8 @@ def find_lines(ledger: Sequence[Path], wanted: Wanted, salt: str) -> Found:
         if dead.any():
             gone = batch.filter(pa.array(dead))
             hits = stones.match(gone.num_rows, strings=[gone.column("id"), gone.column("source")]).names
-            found.buried.update(graves[name] for name in hits)
-            found.graves.update(hits & set(wanted.names))
+            found.graves |= hits & set(wanted.names)
+            found.buried |= found.graves | {graves[name] for name in hits}
         alive = batch.filter(pa.array(~dead))
         has = set(alive.schema.names)
         hit = wanted.match(

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -52,7 +53,7 @@ def find_places(lines: Sequence[Line], rivals: Sequence[Line], groups: list[rang
     going, staying = _by_id(lines, groups), _by_id(rivals, groups)
     for (shards, row_id), rows in going.items():
         others = staying.get((shards, row_id), [])
-        sizes = [row.values.get(TOKENS) for row in (*rows, *others)]
+        sizes: list[Any] = [row.values.get(TOKENS) for row in (*rows, *others)]
         lengths: set[int] | None = None
         if others and all(size is not None and size <= sequence_length for size in sizes):  # one piece each
             lengths = set(sizes[: len(rows)])

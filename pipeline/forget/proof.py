@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from pipeline.forget.documents import documents_in
-from pipeline.forget.tombstones import DIGESTS, FILLED, NAMES, Burial, is_tombstone
+from pipeline.forget.tombstones import DIGESTS, FILLED, IDENTIFYING, NAMES, Burial, is_tombstone
 from pipeline.forget.wanted import Wanted
 from pipeline.report.page import render
 from pipeline.report.summary import RUN_NAME
@@ -50,9 +50,11 @@ class Needles:
     @classmethod
     def of(cls, names: list[str], burial: Burial) -> Needles:
         """The needles of what a burial leaves nowhere."""
-        texts = [sorted(burial.gone[name]) for name in NAMES]
-        digests = [sorted(value.hex() for value in burial.gone[name]) for name in DIGESTS]
-        return cls(names, *texts, *digests)
+        made = cls(names)
+        for name in IDENTIFYING:
+            values = burial.gone[name]
+            setattr(made, name, sorted(values if name in NAMES else (value.hex() for value in values)))
+        return made
 
     def data(self) -> dict[str, Any]:
         """For the journal."""
@@ -105,7 +107,7 @@ def search(folder: Path, needles: Needles, but: str) -> Search:
 
 def _search_ledger(folder: Path, paths: list[str], forgotten: int, needles: Needles, result: Search) -> None:
     given = Wanted(needles.names)
-    gone = {name: Wanted([*getattr(needles, name)]) for name in (*NAMES, *DIGESTS)}
+    gone = {name: Wanted([*getattr(needles, name)]) for name in IDENTIFYING}
     rows = 0
     for path in paths:
         result.ledger_files += 1
