@@ -92,8 +92,13 @@ def _media_digests(batch: pa.RecordBatch, parts: pa.Array) -> pa.Array:
 
 def _text_digests(text: pa.Array, parts: pa.Array) -> pa.Array:
     """The sha256 of each row's text; null of a line about a part, and where there is no text."""
+    _, borders, data = text.buffers()
+    if not len(text) or data is None:
+        return pa.nulls(len(text), pa.binary(32))
+    bounds = np.frombuffer(borders, np.int64)[text.offset : text.offset + len(text) + 1].tolist()
+    whole = memoryview(data)  # not one copy of a text
     found = [
-        hashlib.sha256(data).digest() if data and part is None else None
-        for data, part in zip(text.cast(pa.large_binary()).to_pylist(), parts.to_pylist(), strict=True)
+        hashlib.sha256(whole[start:stop]).digest() if stop > start and is_row else None
+        for start, stop, is_row in zip(bounds[:-1], bounds[1:], parts.is_null().to_pylist(), strict=True)
     ]
     return pa.array(found, pa.binary(32))

@@ -139,7 +139,7 @@ def _search_ledger(folder: Path, paths: list[str], forgotten: int, needles: Need
 
 def _search_shard(folder: Path, path: str, needles: Needles, result: Search) -> None:
     result.shards += 1
-    names = {*needles.id, *needles.names}
+    names = Wanted({*needles.id, *needles.names})
     media = {bytes.fromhex(digest) for digest in needles.media}
     forbidden = {bytes.fromhex(digest) for digest in needles.media_sha256} | set(Wanted(needles.names).digests)
     tokens = {bytes.fromhex(digest) for digest in needles.tokens}
@@ -147,7 +147,7 @@ def _search_shard(folder: Path, path: str, needles: Needles, result: Search) -> 
     for batch in open_shard(path=folder / path).to_batches():
         ids = batch.column("source_ids").flatten()
         result.documents += len(ids)
-        hits = Wanted(sorted(names)).match(len(ids), strings=[ids]).names
+        hits = names.match(len(ids), strings=[ids]).names
         result.found += [f"{path}: a document of {name!r}" for name in sorted(hits)]
         sizes = batch.column("document_lengths").flatten().to_numpy(zero_copy_only=False)
         rows = pc.list_parent_indices(batch.column("source_ids")).to_numpy(zero_copy_only=False)

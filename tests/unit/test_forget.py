@@ -16,13 +16,15 @@ from hypothesis import strategies as st
 from pipeline.forget.documents import documents_in
 from pipeline.forget.lookup import Line, find_lines, rows_and_parts, survey
 from pipeline.forget.places import find_places, shard_groups, to_cut
-from pipeline.forget.rewrite import next_name
+from pipeline.forget.rewrite import Rewritten, next_name, rewrite_ledger, rewrite_shard
 from pipeline.forget.surgery import cut
 from pipeline.forget.tombstones import FILLED, Burial, tombstone_id, tombstone_source
 from pipeline.forget.wanted import Wanted, check_names, read_names
 from pipeline.ledger import kept_rows, rejected_rows
+from pipeline.storage import write_arrow
 from schemas.errors import SluiceError
 from schemas.ledger import LEDGER_FIELDS, ledger_schema
+from schemas.manifest import LedgerEntry, ShardEntry
 from schemas.reject import rejected_schema
 from schemas.sample import SAMPLE, SENTINEL
 from schemas.shard import shard_schema
@@ -190,6 +192,54 @@ def test_a_tombstone_says_that_there_was_a_row_and_nothing_else():
     assert burial.bury(batch).to_pylist()[2] == lines[2] | changed | {"match_id": "a"}
     again = burial.bury(batch)
     assert burial.bury(again).equals(again)
+
+
+def test_a_rewritten_ledger_differs_in_the_forgotten_lines_only(tmp_path):
+    rows = [line(f"r{k}", f"w/f#{k}", score=float("nan") if k % 2 else 0.5, part=None) for k in range(9)]
+    (tmp_path / "ledger").mkdir()
+    path = tmp_path / "ledger" / "0.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, LEDGER), path, row_group_size=4)
+    entry = LedgerEntry(path="ledger/0.parquet", rows=9, bytes=0, sha256="")
+    burial = Burial("", {("w/f#3", "r3"), ("w/f#8", "r8")})
+    done = Rewritten()
+    rewrite_ledger(tmp_path, entry, burial, done)
+    made = done.ledger["ledger/0.parquet"]
+    assert (made.path, made.rows) == ("ledger/0.1.parquet", 9)
+    file = pq.ParquetFile(tmp_path / made.path)
+    assert file.num_row_groups == 3
+    assert file.schema_arrow.equals(pq.read_schema(path), check_metadata=True)
+    found = file.read().to_pylist()
+    assert [row["id"] for row in found if row["step"] != "forget"] == ["r0", "r1", "r2", "r4", "r5", "r6", "r7"]
+    assert [k for k, row in enumerate(found) if row["step"] == "forget"] == [3, 8]
+
+
+def test_a_rewritten_ledger_is_read_back(tmp_path, monkeypatch):
+    paths = write_ledger(tmp_path, [line("a", "w/f#0"), line("b", "w/f#1")])
+    entry = LedgerEntry(path=paths[0].name, rows=2, bytes=0, sha256="")
+    monkeypatch.setattr(Burial, "bury", lambda self, batch: batch.slice(0, 1))
+    with pytest.raises(AssertionError, match="a line changed"):
+        rewrite_ledger(tmp_path, entry, Burial("", {("w/f#0", "a")}), Rewritten())
+
+
+@pytest.mark.parametrize("fault", ["tokens", "padding"])
+def test_a_rewritten_shard_is_read_back(tmp_path, monkeypatch, fault):
+    blank = {"loss_runs": [], "images": [], "audios": []}
+    batch = batch_of([[blank | {"id": name, "tokens": [1, 2, 3]} for name in "ab"]])
+    write_arrow(tmp_path / "0.arrow", batch.schema, iter([batch]))
+    entry = ShardEntry(path="0.arrow", rows=1, tokens=6, bytes=0, sha256="")
+    done = Rewritten()
+    rewrite_shard(tmp_path, entry, {"a": None}, PAD, done)
+    assert done.shards["0.arrow"].tokens == 3
+    assert (len(done.cut), done.compared) == (1, 1)
+
+    def faulty(batch: pa.RecordBatch, drop: np.ndarray, pad_id: int) -> pa.RecordBatch:
+        made = cut(batch, drop, pad_id).to_pylist()
+        made[0]["input_ids"][0 if fault == "tokens" else -1] = 9
+        return pa.RecordBatch.from_pylist(made, batch.schema)
+
+    monkeypatch.setattr("pipeline.forget.rewrite.cut", faulty)
+    with pytest.raises(AssertionError, match="a document changed" if fault == "tokens" else "padding"):
+        rewrite_shard(tmp_path, entry, {"a": None}, PAD, Rewritten())
 
 
 def test_names_of_tombstones_can_be_salted_and_hold_no_path():
