@@ -57,7 +57,7 @@ def forget(folder: str | Path, names: Iterable[str], *, missing_ok: bool = False
         if earlier is not None and not (earlier["absent"] and found.lines):
             return earlier
         certificate = {"dataset": str(folder), "wanted": list(wanted.names), "missing": missing}
-        certificate["forgotten_before"] = sorted(found.buried)
+        certificate["forgotten_before"] = sorted(found.buried | known)
         if not found.lines:
             write_report(folder)
             return certificate | _proved(folder, Needles([n for n in wanted.names if n not in found.graves]))
@@ -162,7 +162,8 @@ def _resume(folder: Path) -> dict[str, Any] | None:
 def _finish(folder: Path, journal: dict[str, Any]) -> dict[str, Any]:
     """All that comes after the manifest; may be done twice. The journal stays when the proof fails."""
     _sweep(folder, read_manifest(folder))
-    shutil.rmtree(folder / WORK, ignore_errors=True)  # intermediate files hold the rows
+    if (folder / WORK).exists():  # intermediate files hold the rows
+        shutil.rmtree(folder / WORK)
     write_report(folder)
     certificate = journal["certificate"] | _proved(folder, Needles(**journal["needles"]))
     if certificate["absent"]:
