@@ -23,6 +23,7 @@ def build_app() -> typer.Typer:
         curate,
         diff_presets,
         explain,
+        forget,
         generate,
         ngram,
         propose_thresholds,
@@ -46,6 +47,7 @@ def build_app() -> typer.Typer:
     app.command()(curate.curate)
     app.command()(report.report)
     app.command()(explain.explain)
+    app.command()(forget.forget)
     app.command("diff-presets")(diff_presets.diff_presets)
     app.command("propose-thresholds")(propose_thresholds.propose_thresholds)
     app.command("transforms")(transforms.transforms)

@@ -40,6 +40,8 @@ def _print_story(console: Console, story: dict[str, Any]) -> None:
     named = row or story["parts"][0]
     console.print(Text(plain(named["id"], 400), style="bold"))
     _line(console, "source", named["source"])
+    if named.get("url"):
+        _line(console, "url", named["url"])
     if row is not None:
         _print_verdict(console, row, story)
     for part in story["parts"]:

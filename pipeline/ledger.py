@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -58,6 +60,8 @@ def _assemble(batch: pa.RecordBatch, columns: dict[str, pa.Array], schema: pa.Sc
     columns["num_chars"] = pc.utf8_length(text).cast(pa.int64())
     columns["num_media_bytes"] = _media_bytes(batch)
     columns["excerpt"] = pc.utf8_slice_codeunits(text, 0, EXCERPT_CHARS).cast(pa.string())
+    columns["media_sha256"] = _media_digests(batch, columns["part"])
+    columns["text_sha256"] = _text_digests(text, columns["part"])
     arrays = []
     for field in schema:
         if field.name in columns:
@@ -73,3 +77,28 @@ def _media_bytes(batch: pa.RecordBatch) -> pa.Array:
     sizes = pc.binary_length(media.flatten().field("data")).to_numpy(zero_copy_only=False)
     rows = pc.list_parent_indices(media).to_numpy(zero_copy_only=False)
     return pa.array(np.bincount(rows, weights=sizes, minlength=batch.num_rows).astype(np.int64))
+
+
+def _media_digests(batch: pa.RecordBatch, parts: pa.Array) -> pa.Array:
+    """The sha256 of each row's media parts; of a line about one part, that part's only. Null instead of none."""
+    media = batch.column("media")
+    flat = media.flatten()
+    rows = pc.list_parent_indices(media)
+    named = pc.fill_null(pc.equal(parts.take(rows), flat.field("index")), True)  # a line about the row names them all
+    held = np.bincount(rows.filter(named).to_numpy(zero_copy_only=False), minlength=batch.num_rows)
+    borders = pa.array(np.concatenate([[0], np.cumsum(held)]).astype(np.int32))
+    return pa.ListArray.from_arrays(borders, flat.field("sha256").filter(named), mask=pa.array(held == 0))
+
+
+def _text_digests(text: pa.Array, parts: pa.Array) -> pa.Array:
+    """The sha256 of each row's text; null of a line about a part, and where there is no text."""
+    _, borders, data = text.buffers()
+    if not len(text) or data is None:
+        return pa.nulls(len(text), pa.binary(32))
+    bounds = np.frombuffer(borders, np.int64)[text.offset : text.offset + len(text) + 1].tolist()
+    whole = memoryview(data)  # not one copy of a text
+    found = [
+        hashlib.sha256(whole[start:stop]).digest() if stop > start and is_row else None
+        for start, stop, is_row in zip(bounds[:-1], bounds[1:], parts.is_null().to_pylist(), strict=True)
+    ]
+    return pa.array(found, pa.binary(32))

@@ -19,6 +19,7 @@ from pipeline.plan import Plan
 from pipeline.recipe import digest
 from pipeline.sources.base import InputFile, Span
 from schemas.errors import SluiceError
+from schemas.ledger import LEDGER_VERSION
 
 #: libraries whose version can change a row's bytes or fate
 _VERSIONED = (
@@ -93,7 +94,7 @@ def plan_units(plan: Plan, first_stage: list[dict[str, Any]]) -> list[Unit]:
             "span": [span.start, span.stop],
             "source": spec | {"version": plan.sources[at][1].version},
             "steps": first_stage,
-            "ledger": plan.recipe.output.ledger,
+            "ledger": [plan.recipe.output.ledger, LEDGER_VERSION],
             "versions": versions,
         }
         file = span.file

@@ -2,6 +2,8 @@
 
 After the fixed columns come the scalar columns the steps computed (`text.lang_score`,
 `signal.gopher.word_count.paper`, …), null where a row was rejected before they were known.
+
+Version 2 has `url`, `media_sha256` and `text_sha256`; a ledger of version 1 is read as one that does not know them.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import pyarrow.types as pt
 from schemas.reject import REJECT_COLUMNS
 from schemas.sample import SAMPLE_COLUMNS
 
-LEDGER_VERSION = 1
+LEDGER_VERSION = 2
 
 LEDGER_FIELDS = (
     pa.field("id", pa.string(), nullable=False),
@@ -27,6 +29,10 @@ LEDGER_FIELDS = (
     pa.field("num_chars", pa.int64()),  # of the text at the decision
     pa.field("num_media_bytes", pa.int64()),
     pa.field("excerpt", pa.string()),  # the first characters of the text at the decision, for a person
+    pa.field("url", pa.string()),  # as the source gave it
+    # of the media parts the row had at the decision, in order; of a removed part, its own; null when there are none
+    pa.field("media_sha256", pa.list_(pa.binary(32))),
+    pa.field("text_sha256", pa.binary(32)),  # of the UTF-8 text at the decision, media marks left out; null of a part
 )
 LEDGER_COLUMNS = frozenset(field.name for field in LEDGER_FIELDS)
 

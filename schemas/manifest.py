@@ -94,6 +94,7 @@ class Manifest(_Closed):
     shards: list[ShardEntry]
     ledger: list[LedgerEntry]
     counts: Counts
+    forgotten: int = 0  # rows that `sluice forget` took out; they count among the rejected
 
 
 def read_manifest(folder: str | Path) -> Manifest:

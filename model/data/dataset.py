@@ -58,7 +58,10 @@ def dataset_info(folder: Path) -> DatasetInfo:
         )
     return DatasetInfo(
         folder=folder,
-        fingerprint=manifest.run_fingerprint,
+        # a dataset that has forgotten rows is another one: what a run has seen of it cannot be gone on from
+        fingerprint=f"{manifest.run_fingerprint}-{manifest.forgotten}"
+        if manifest.forgotten
+        else manifest.run_fingerprint,
         sequence_length=manifest.sequence_length,
         vocab_size=manifest.tokenizer.vocab_size,
         special=special_ids(manifest.tokenizer.special_ids, str(folder)),

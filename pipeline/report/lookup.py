@@ -56,7 +56,8 @@ def explain_rows(folder: str | Path, query: str) -> list[dict[str, Any]]:
     for story in stories.values():
         if story["row"] is None:
             continue
-        story["match"] = matches.get(story["row"]["match_id"])
+        match = matches.get(story["row"]["match_id"])
+        story["match"] = match and _readable(match)
         if story["row"]["verdict"] == KEPT:
             names = {story["row"]["id"], story["row"]["source"]}
             story["places"] = [place for entry in manifest.shards for place in _places(folder, entry.path, names)]
@@ -65,7 +66,14 @@ def explain_rows(folder: str | Path, query: str) -> list[dict[str, Any]]:
 
 def _lines(ledger: list[Path], where: ds.Expression) -> list[dict[str, Any]]:
     """All columns of the lines that match; files and row groups that cannot match are not read."""
-    return [line for batch in _scan(ledger, where, None) for line in batch.to_pylist()]
+    return [_readable(line) for batch in _scan(ledger, where, None) for line in batch.to_pylist()]
+
+
+def _readable(line: dict[str, Any]) -> dict[str, Any]:
+    """A line with its digests in hex."""
+    text, media = line.get("text_sha256"), line.get("media_sha256")
+    hexed = {"text_sha256": text and text.hex(), "media_sha256": media and [digest.hex() for digest in media]}
+    return line | {name: value for name, value in hexed.items() if name in line}
 
 
 def _scan(ledger: list[Path], where: ds.Expression | None, columns: list[str] | None) -> Iterator[pa.RecordBatch]:

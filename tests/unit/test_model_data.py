@@ -1,6 +1,7 @@
 """Reading shards: the order, the split, positions, targets, and what images and audio become."""
 
 import io
+import json
 import math
 from dataclasses import replace
 
@@ -144,6 +145,17 @@ def test_a_folder_without_a_manifest_is_not_a_dataset(tmp_path):
 def one_batch(tmp_path, documents, length=200):
     write_shard(tmp_path / "a.arrow", [sequence_row(documents, length)], length)
     return collate([TokenShards((tmp_path / "a.arrow",))[0]])
+
+
+def test_a_dataset_that_forgot_rows_is_another_one(tmp_path):
+    write_dataset(tmp_path, mixed_rows(4), 160)
+    assert dataset_info(tmp_path).fingerprint == "f"
+    manifest = json.loads((tmp_path / "manifest.json").read_bytes())
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"forgotten": 2}))
+    assert dataset_info(tmp_path).fingerprint == "f-2"
+    del manifest["forgotten"]  # written before there was such a thing
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert dataset_info(tmp_path).fingerprint == "f"
 
 
 def test_targets_stay_in_their_document_and_skip_placeholders(tmp_path):
