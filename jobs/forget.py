@@ -29,6 +29,9 @@ def forget(
     names_from: Annotated[Path | None, typer.Option("--from", metavar="FILE", help="More of them, one a line.")] = None,
     missing_ok: Annotated[bool, typer.Option("--missing-ok", help="Go on without names that are of no row.")] = False,
     salt: Annotated[str, typer.Option("--salt", help="Hashed with an id into what stands in its stead.")] = "",
+    index: Annotated[
+        Path | None, typer.Option("--index", help="Forget them in this dedup index too (see curate --against).")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the certificate as JSON.")] = False,
 ) -> None:
     """Take rows out of DIR: rewrite the shards and ledger files that have them, and prove that they are gone.
@@ -42,12 +45,14 @@ def forget(
     if not names:
         raise SluiceError("nothing to forget: give ids, sources, URLs or sha256s, or --from FILE")
     with Console(stderr=True).status(f"forgetting in {plain(str(folder))}"):
-        certificate = forget_rows(folder, names, missing_ok=missing_ok, salt=salt)
+        certificate = forget_rows(folder, names, missing_ok=missing_ok, salt=salt, index=index)
     certificate["notes"] = list(_NOTES)
     if as_json:
         typer.echo(safe_json(certificate))
     else:
         _print(certificate)
+    if not certificate.get("index", {"absent": True})["absent"]:
+        raise SluiceError(f"{index} still has something of what was to be forgotten; run the same command again")
     if not certificate["absent"]:
         found = "; ".join(certificate["searched"]["found"][:_SHOWN])
         raise SluiceError(f"{folder} still has something of what was to be forgotten: {plain(found, 2000)}")
@@ -65,6 +70,14 @@ def _print(certificate: dict[str, Any]) -> None:
         say(f"forgotten before: {_some(certificate['forgotten_before'])}")
     if "rows" in certificate:
         _print_work(certificate, say)
+    if "index" in certificate:
+        told = certificate["index"]
+        say(
+            f"index {plain(told['index'])}: {told['entries']:,} entries of {told['rows']:,} rows taken out, "
+            f"{len(told['rewritten']):,} files rewritten; nothing of them is left"
+            if told["absent"]
+            else f"index {plain(told['index'])}: entries are left"
+        )
     searched = certificate["searched"]
     say(
         f"searched: {searched['shards']:,} shards ({searched['documents']:,} documents, {searched['media']:,} media "

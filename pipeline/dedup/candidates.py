@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.dedup.records import INDEX_NODE, KEYS, PAIRS, nodes_of, unit_of
+from pipeline.dedup.records import INDEX_NODE, KEYS, NO_NODE, PAIRS, nodes_of, unit_of
 from pipeline.dedup.shuffle import Columns, hash_range, read_range, read_report, write_report, write_sorted
 from pipeline.dedup.task import DedupTask, IndexRun
 from schemas.index import INDEX_KEYS
+from transforms.dedup.bloom import seen
 
 #: A key shared by more nodes than this is crowded (a template with a million members): each member is then paired
 #: with the key's first CROWD/8 nodes and its own CROWD/8 predecessors, so the work stays linear.
 CROWD = 64
+
+#: ranges of hashes that have a Bloom filter each
+BLOOM_SHARDS = 256
 
 #: pairs made at once
 _PAIRS = 1 << 20
@@ -30,34 +35,57 @@ class FindCandidates:
         return list(range(self.task.partitions))
 
     def __call__(self, part: int) -> None:
-        task = self.task
+        task, step = self.task, self.task.step()
         path = task.file(f"pairs-{part:06d}.arrow")
         if read_report(path) is not None:
             return
-        start, stop = hash_range(part, task.partitions)
-        columns = read_range(task.files("sorted-*.arrow"), KEYS, "lo", start, stop)
-        known = [_known(run, columns["lo"], start, stop) for run in task.index]
-        columns = {name: np.concatenate([*(some[name] for some in known), columns[name]]) for name in KEYS.names}
-        groups = KeyGroups(columns)
-        by_unit: dict[int, int] = {}
+        by_unit: Counter[int] = Counter()
+        crowding: dict[str, int] = {}
 
         def pieces() -> Iterator[Columns]:
-            for pairs in groups.pairs(proof=task.step().proof):
-                for unit, count in zip(*np.unique(unit_of(pairs["b_node"]), return_counts=True), strict=True):
-                    by_unit[int(unit)] = by_unit.get(int(unit), 0) + int(count)
+            if step.bloom_rate is not None:
+                found = seen_before(task, part, step.bloom_rate)
+            else:
+                groups = KeyGroups(matched_keys(task, *hash_range(part, task.partitions)))
+                crowding.update({} if step.proof else groups.crowding())
+                found = groups.pairs(proof=step.proof)
+            for pairs in found:
+                units, counts = np.unique(unit_of(pairs["b_node"]), return_counts=True)
+                by_unit.update(dict(zip(units.tolist(), counts.tolist(), strict=True)))
                 yield pairs
 
         count = write_sorted(path, PAIRS, pieces(), "b_node")
-        crowded = {} if task.step().proof else groups.crowding()
-        write_report(path, pairs=count, by_unit=by_unit, **crowded)
+        write_report(path, pairs=count, by_unit=by_unit, **crowding)
+
+
+def matched_keys(task: DedupTask, start: int, stop: int) -> Columns:
+    """The keys of new rows in a range of `lo`, and those of an index that new rows may have too, as KEYS."""
+    columns = read_range(task.files("sorted-*.arrow"), KEYS, "lo", start, stop)
+    known = [_known(run, columns["lo"], start, stop) for run in task.index]
+    return {name: np.concatenate([*(some[name] for some in known), columns[name]]) for name in KEYS.names}
 
 
 def _known(run: IndexRun, wanted: np.ndarray, start: int, stop: int) -> Columns:
-    """The keys of an index that new rows may have too."""
     found = read_range([run.keys], INDEX_KEYS, "lo", start, stop)
     found = {name: values[np.isin(found["lo"], wanted)] for name, values in found.items()}
     node = nodes_of(found.pop("entry").astype(np.uint64), run.unit)
     return found | {"node": node, "rank": np.zeros(len(node), np.uint64)}
+
+
+def seen_before(task: DedupTask, part: int, rate: float) -> Iterator[Columns]:
+    """Pairs of no node (NO_NODE) and one whose key a Bloom filter has seen in keep order. A filter is of a fixed range
+    of hashes, so that what it takes for seen by mistake does not depend on the partitions."""
+    first, last = (-(-BLOOM_SHARDS * edge // task.partitions) for edge in (part, part + 1))
+    for shard in range(first, last):
+        columns = matched_keys(task, *hash_range(shard, BLOOM_SHARDS))
+        order = np.lexsort([columns[name] for name in ("part", "node", "rank")])
+        columns = {name: values[order] for name, values in columns.items()}
+        again = seen(np.stack([columns["hi"], columns["lo"]], axis=1), rate)
+        again &= columns["node"] < INDEX_NODE
+        count = int(np.count_nonzero(again))
+        pairs = {f"b_{name}": columns[name][again] for name in ("rank", "node", "part")}
+        pairs |= {"a_rank": np.zeros(count, np.uint64), "a_node": np.full(count, NO_NODE)}
+        yield pairs | {"a_part": np.full(count, -1, np.int32), "similarity": np.ones(count)}
 
 
 class KeyGroups:

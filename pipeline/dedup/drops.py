@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.dedup.nodes import Nodes
-from pipeline.dedup.records import INDEX_UNIT, PAIRS, ROW_MASK, UNIT_SHIFT, unit_of
+from pipeline.dedup.records import INDEX_UNIT, NO_NODE, PAIRS, ROW_MASK, UNIT_SHIFT, unit_of
 from pipeline.dedup.shuffle import Columns, read_range, read_report, write_report
 from pipeline.dedup.task import DedupTask
 from pipeline.storage import write_arrow
@@ -46,7 +46,7 @@ class WriteDrops:
         for number in units:
             first, last = np.searchsorted(unit, [number, number + 1])
             self._write(number, {name: values[first:last] for name, values in pairs.items()}, nodes)
-        old = int(np.count_nonzero(unit_of(pairs["a_node"]) >= INDEX_UNIT))
+        old = int(np.count_nonzero((unit_of(pairs["a_node"]) >= INDEX_UNIT) & (pairs["a_node"] != NO_NODE)))
         write_report(path, removed=len(unit), of_index=old)
 
     def _write(self, unit: int, pairs: Columns, nodes: Nodes) -> None:
@@ -57,7 +57,7 @@ class WriteDrops:
             pa.array([self.task.label] * count, pa.string()),
             pa.array([DUPLICATE] * count, pa.string()),
             pa.array(self._details(pairs), pa.string()),
-            pa.array(nodes.ids(pairs["a_node"]), pa.string()),
+            pa.array(_matches(pairs["a_node"], nodes), pa.string()),
             pa.nulls(count, DROPS.field("spans").type),
         ]
         fresh = pa.RecordBatch.from_arrays(columns, schema=DROPS)
@@ -66,6 +66,8 @@ class WriteDrops:
 
     def _details(self, pairs: Columns) -> list[str | None]:
         step = self.task.step()
+        if step.bloom_rate is not None:
+            return [f"bloom filter, false positive rate {step.bloom_rate:g}"] * len(pairs["a_node"])
         found: list[str | None] = []
         rows = zip(*(pairs[name].tolist() for name in ("similarity", "a_node", "a_part")), strict=True)
         for similarity, a_node, a_part in rows:
@@ -80,3 +82,12 @@ class WriteDrops:
                 told.append("in the index")
             found.append(" ".join(told) or None)
         return found
+
+
+def _matches(node: np.ndarray, nodes: Nodes) -> list[str | None]:
+    """The ids of kept nodes, null where it is not known which one it is."""
+    found: list[str | None] = [None] * len(node)
+    known = np.flatnonzero(node != NO_NODE)
+    for place, name in zip(known.tolist(), nodes.ids(node[known]), strict=True):
+        found[place] = name
+    return found

@@ -44,6 +44,8 @@ UNIT_SHIFT = np.uint64(32)
 #: the first unit number of an index's entries, and its first node
 INDEX_UNIT = 1 << 31
 INDEX_NODE = np.uint64(INDEX_UNIT << 32)
+#: stands for the kept node where it is not known which one it is
+NO_NODE = np.uint64(2**64 - 1)
 ROW_MASK = np.uint64(0xFFFFFFFF)
 
 

@@ -8,6 +8,7 @@ surgery.py     documents cut out of packed sequences
 tombstones.py  what stands in the ledger in a forgotten row's stead
 rewrite.py     the new files, each checked against the one it replaces
 proof.py       everything in the folder searched
+index.py       the same in a dedup index
 job.py         the order of it all, such that it can be killed at any point
 """
 

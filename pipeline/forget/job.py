@@ -1,6 +1,7 @@
 """Forgetting rows, in an order that can be killed at any point.
 
-    new files beside the old ─► journal ─► reports away ─► manifest replaced ─► old files away ─► report ─► proof
+    the index ─► new files beside the old ─► journal ─► reports away ─► manifest replaced ─► old files away ─► report
+    ─► proof
 
 Up to the manifest's replacement the dataset is what it was, and what lies beside its files is swept away by the next
 run; from it on the dataset is without the rows, and the journal says what is left to do.
@@ -12,10 +13,12 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pipeline.forget.index import names_in_index, require_index
 from pipeline.forget.lookup import Found, Line, Survey, find_lines, rows_and_parts, survey
 from pipeline.forget.places import find_places, shard_groups
 from pipeline.forget.proof import Needles, search
@@ -37,27 +40,40 @@ _NAMED = 5
 _LISTED = ("shards", "ledger")
 
 
-def forget(folder: str | Path, names: Iterable[str], *, missing_ok: bool = False, salt: str = "") -> dict[str, Any]:
-    """Takes the rows that `names` name out of a finished dataset; returns the certificate.
+def forget(
+    folder: str | Path,
+    names: Iterable[str],
+    *,
+    missing_ok: bool = False,
+    salt: str = "",
+    index: str | Path | None = None,
+) -> dict[str, Any]:
+    """Takes the rows that `names` name out of a finished dataset, and out of a dedup index; returns the certificate.
 
     Raises SluiceError, with nothing changed, when a name is of no row and `missing_ok` is not set.
     """
     folder = Path(folder)
     wanted = Wanted(names)
     check_names(wanted.names)
+    if index is not None:
+        require_index(Path(index))
     read_manifest(folder)  # or the lock would make a folder
-    with locked(folder):
+    with locked(folder), nullcontext() if index is None else locked(Path(index)):
         earlier = _resume(folder)
         known = set(earlier["wanted"]) if earlier else set()
         manifest = read_manifest(folder)
         found = find_lines([folder / entry.path for entry in manifest.ledger], wanted, salt)
-        missing = [n for n in wanted.names if n not in found.names | found.buried | known]
+        indexed = set() if index is None else names_in_index(Path(index), wanted)
+        missing = [n for n in wanted.names if n not in found.names | found.buried | known | indexed]
         if missing and not missing_ok:
             raise SluiceError(_unknown(folder, missing))
         if earlier is not None and not (earlier["absent"] and found.lines):
             return earlier
-        certificate = {"dataset": str(folder), "wanted": list(wanted.names), "missing": missing}
+        certificate: dict[str, Any] = {"dataset": str(folder), "wanted": list(wanted.names), "missing": missing}
         certificate["forgotten_before"] = sorted(found.buried | known)
+        if index is not None:  # first, while the ledger still knows whose texts and pictures are meant
+            rows = {(line.values["source"], line.values["id"]) for line in found.lines if line.values["part"] is None}
+            certificate["index"] = forget_in_index(Path(index), wanted, rows)
         if not found.lines:
             write_report(folder)
             return certificate | _proved(folder, Needles([n for n in wanted.names if n not in found.graves]))

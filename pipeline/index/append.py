@@ -112,11 +112,16 @@ def write_index(folder: Path, index: Index) -> Index:
     """Replaces `index.json` by a new generation, which it returns; removes files that it does not list."""
     index = index.model_copy(update={"generation": index.generation + 1})
     write_bytes(folder / INDEX_NAME, index.model_dump_json(indent=1).encode())
+    sweep(folder, index)
+    return index
+
+
+def sweep(folder: Path, index: Index) -> None:
+    """Removes what the index does not list: leftovers of runs that were killed."""
     listed = {folder / path for s in index.segments for f in s.files for path in (f.keys, f.entries)}
     for path in sorted((folder / SEGMENTS).glob("*/*")):
         if path not in listed:
             path.unlink()
-    return index
 
 
 def _entries_of(unit: SignedUnit) -> tuple[Columns, np.ndarray, np.ndarray]:

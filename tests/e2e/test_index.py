@@ -14,11 +14,12 @@ import pytest
 
 import pipeline.curate
 from pipeline.curate import curate
+from pipeline.forget import forget
 from pipeline.graph import Launcher
 from pipeline.recipe import resolve
 from pipeline.storage import map_arrow
 from schemas.errors import RecipeError, SchemaError, SluiceError
-from schemas.index import INDEX_ENTRIES, read_index
+from schemas.index import INDEX_ENTRIES, INDEX_KEYS, read_index
 from schemas.recipe import Recipe
 from tests.e2e.corpus import document, shard_digests
 
@@ -172,3 +173,41 @@ def test_what_cannot_be_compared_is_an_error(indexed: Path, tmp_path: Path) -> N
 def _copy(index: Path, folder: Path) -> Path:
     shutil.copytree(index, folder / "index")
     return folder / "index"
+
+
+def test_rows_are_forgotten_in_the_index_too(indexed: Path, tmp_path: Path) -> None:
+    index, out = _copy(indexed / "index", tmp_path), tmp_path / "out-b"
+    shutil.copytree(indexed / "out-b", out)
+    before = {path.name: path.read_bytes() for path in (index / "segments").glob("*/*")}
+    told = forget(out, ["b20", "https://a.example/5", "b7"], index=index)
+    assert told["absent"] and told["index"]["absent"] and told["missing"] == []
+    # a5 is in the index only, b20 and b7 in both; each is signed by two steps
+    assert (told["index"]["rows"], told["index"]["entries"]) == (6, 6)
+    found = read_index(index)
+    assert (found.generation, [s.rows_forgotten for s in found.segments]) == (4, [1, 2, 0])
+    for files in found.files:
+        table = pa.Table.from_batches(map_arrow(index / files.entries), schema=INDEX_ENTRIES)
+        keys = pa.Table.from_batches(map_arrow(index / files.keys), schema=INDEX_KEYS)
+        assert (table.num_rows, keys.num_rows) == (files.num_entries, files.num_keys)
+        assert set(keys["entry"].to_pylist()) == set(range(table.num_rows))
+        assert not {"b20", "b7", "a5"} & set(table["id"].to_pylist())
+        assert keys["lo"].to_pylist() == sorted(keys["lo"].to_pylist())
+    for path in (index / "segments").glob("*/*"):
+        assert before.get(path.name) in (None, path.read_bytes())
+    # what repeated b20 is not dropped for it any more, and the other repeats still are
+    curate(recipe(indexed, "c", tmp_path / "c"), Launcher(), index=str(_without_last(index)))
+    assert {name: found[1] for name, found in removed(tmp_path / "c").items()} == {
+        f"c{k}": f"b{k + 20}" for k in range(1, 4)
+    } | {"c10": "a3", "c11": "a4"}
+    again = forget(out, ["b20", "a5"], index=index, missing_ok=True)
+    assert again["index"]["entries"] == 0 and again["missing"] == ["a5"]
+    with pytest.raises(SchemaError, match="it is no dedup index"):
+        forget(out, ["b21"], index=tmp_path)
+
+
+def _without_last(index: Path) -> Path:
+    """The index as it was before the last run."""
+    found = read_index(index)
+    changed = found.model_copy(update={"segments": found.segments[:-1]})
+    (index / "index.json").write_text(changed.model_dump_json())
+    return index

@@ -62,6 +62,14 @@ class Proof(Letters):
     proof = True  # type: ignore[assignment]
 
 
+class Filtered(Proof):
+    bloom_rate = 1e-9  # type: ignore[assignment]
+
+
+class Careless(Proof):
+    bloom_rate = 0.4  # type: ignore[assignment]
+
+
 class Components(Letters):
     min_similarity = None
 
@@ -220,6 +228,26 @@ def test_equal_keys_of_an_exact_step_keep_their_first(fresh, units, sizes):
             expected[name] = (first[text[:8]], None)
         first.setdefault(text[:8], name)
     assert removed == expected
+
+
+@quick
+@given(UNITS, st.sampled_from([SMALL, Sizes()]))
+def test_a_bloom_filter_finds_what_comparing_finds_and_names_nothing(fresh, units, sizes):
+    exact, _ = outcome(make_task(next(fresh), Proof(Params()), units, sizes))
+    removed, _ = outcome(make_task(next(fresh), Filtered(Params()), units, sizes))
+    assert removed == dict.fromkeys(exact, (None, "bloom filter, false positive rate 1e-09"))
+
+
+def test_what_a_bloom_filter_gets_wrong_does_not_depend_on_the_work_s_shares(tmp_path):
+    random = np.random.default_rng(3)
+    units = [[("".join(random.choice(list("abcdefgh"), 6)), 1) for _ in range(300)] for _ in range(4)]
+    found = [
+        outcome(make_task(tmp_path / str(k), Careless(Params()), units, sizes, workers))[0]
+        for k, (sizes, workers) in enumerate([(Sizes(), 2), (SMALL, 1), (Sizes(partition_keys=90, fewest=1), 3)])
+    ]
+    exact, _ = outcome(make_task(tmp_path / "exact", Proof(Params()), units, Sizes()))
+    assert found[0] == found[1] == found[2]
+    assert exact.keys() < found[0].keys()
 
 
 @quick

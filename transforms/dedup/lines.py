@@ -171,11 +171,11 @@ def sentences(text: pa.Array, *, one_number: bool) -> Segments:
                 digests.append(xxhash.xxh3_128_digest(normal_form(held, one_number=one_number).encode()))
                 found.append((row, first, last, len(held), count_words(held), SENTINEL in held))
             at += len(line.encode()) + 1
-    row, first, last, chars, words, media = np.asarray(found, np.int64).reshape(-1, 6).T
+    owner, starts, stops, chars, words, media = np.asarray(found, np.int64).reshape(-1, 6).T
     keys = np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2)
-    nothing = np.zeros(len(row), np.int32)
+    nothing = np.zeros(len(owner), np.int32)
     chars, words = chars.astype(np.int32), words.astype(np.int32)
-    return Segments(row, np.stack([first, last], 1), chars, words, nothing, nothing, chars, keys, media > 0)
+    return Segments(owner, np.stack([starts, stops], 1), chars, words, nothing, nothing, chars, keys, media > 0)
 
 
 def _at_edges(found: Segments, num_rows: int, edge: int) -> np.ndarray:
