@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.forget.index import names_in_index, require_index
+from pipeline.forget.index import forget_in_index, names_in_index, require_index
 from pipeline.forget.lookup import Found, Line, Survey, find_lines, rows_and_parts, survey
 from pipeline.forget.places import find_places, shard_groups
 from pipeline.forget.proof import Needles, search

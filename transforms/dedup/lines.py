@@ -152,9 +152,10 @@ def runs_of(found: Segments, count: int) -> Segments:
         for k in range(count):
             keys = mix(keys + found.keys[begins + k])
     spans = np.stack([found.spans[begins, 0], found.spans[ends, 1]], axis=1)
-    sums = (summed(c) for c in (found.chars, found.words, found.uppers, found.digits, found.length))
-    held = summed(found.media.astype(np.int64)) > 0
-    return Segments(found.row[begins], spans, *sums, keys, held)
+    chars, words, uppers, digits, length, media = (
+        summed(of) for of in (found.chars, found.words, found.uppers, found.digits, found.length, found.media)
+    )
+    return Segments(found.row[begins], spans, chars, words, uppers, digits, length, keys, media)
 
 
 def sentences(text: pa.Array, *, one_number: bool) -> Segments:
@@ -164,18 +165,21 @@ def sentences(text: pa.Array, *, one_number: bool) -> Segments:
     for row, value in enumerate(text.to_pylist()):
         at = 0
         for line in value.split("\n"):
+            done = 0
             for start, stop in sentence_spans(line):
                 held = line[start:stop].strip()
-                first = at + len(line[: stop - len(line[start:stop].lstrip())].encode())
-                last = first + len(held.encode())
+                begin = stop - len(line[start:stop].lstrip())
+                at += len(line[done:begin].encode())
+                data = held.encode()
                 digests.append(xxhash.xxh3_128_digest(normal_form(held, one_number=one_number).encode()))
-                found.append((row, first, last, len(held), count_words(held), SENTINEL in held))
-            at += len(line.encode()) + 1
-    owner, starts, stops, chars, words, media = np.asarray(found, np.int64).reshape(-1, 6).T
+                found.append((row, at, at + len(data), len(held), count_words(held), SENTINEL in held))
+                at, done = at + len(data), begin + len(held)
+            at += len(line[done:].encode()) + 1
+    table = np.asarray(found, np.int64).reshape(-1, 6)
     keys = np.frombuffer(b"".join(digests), np.uint64).reshape(-1, 2)
-    nothing = np.zeros(len(owner), np.int32)
-    chars, words = chars.astype(np.int32), words.astype(np.int32)
-    return Segments(owner, np.stack([starts, stops], 1), chars, words, nothing, nothing, chars, keys, media > 0)
+    nothing = np.zeros(len(table), np.int32)
+    chars, words = table[:, 3].astype(np.int32), table[:, 4].astype(np.int32)
+    return Segments(table[:, 0], table[:, 1:3], chars, words, nothing, nothing, chars, keys, table[:, 5] > 0)
 
 
 def _at_edges(found: Segments, num_rows: int, edge: int) -> np.ndarray:
