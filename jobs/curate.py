@@ -12,6 +12,7 @@ from rich.table import Table
 from jobs.leave import leaving_on_interrupt
 from jobs.progress import RunProgress
 from schemas.errors import SluiceError
+from schemas.index import read_index
 from schemas.manifest import Counts
 
 
@@ -63,10 +64,10 @@ def curate(
     elif result.unchanged:
         print(f"{result.folder} is up to date: same recipe, same input; nothing to do.")
     else:
-        _summary(result.manifest.counts, len(result.manifest.shards), str(result.folder / "report.html"))
+        _summary(result.manifest.counts, len(result.manifest.shards), str(result.folder / "report.html"), against)
 
 
-def _summary(counts: Counts, shards: int, report: str) -> None:
+def _summary(counts: Counts, shards: int, report: str, index: str | None) -> None:
     table = Table(show_header=False, box=None, pad_edge=False)
     rows = [
         ("rows in", counts.rows_in),
@@ -81,4 +82,9 @@ def _summary(counts: Counts, shards: int, report: str) -> None:
     table.add_row("padding", f"{counts.padding_ratio:.2%}")
     table.add_row("shards", f"{shards}")
     table.add_row("report", report)
+    if index is not None:
+        found = read_index(index)
+        table.add_row(
+            "index", f"{index}: {len(found.segments)} runs, {sum(f.num_entries for f in found.files):,} entries"
+        )
     Console().print(table)
