@@ -16,16 +16,16 @@ NEAR_FRAMES, NEAR_BINS, FALL = 2, 3, np.float32(0.8)
 
 def peaks(power: np.ndarray, first: int, stop: int, low: int, high: int) -> list[tuple[int, int]]:
     """Cells that are their neighbourhood's first maximum, and fall off in time on both sides."""
-    total, width = power.shape
+    total = len(power)
     found = []
     for t, f in itertools.product(range(first, stop), range(low, high)):
         top, left = max(0, t - NEAR_FRAMES), max(0, f - NEAR_BINS)
         around = power[top : t + NEAR_FRAMES + 1, left : f + NEAR_BINS + 1]
         highest = np.unravel_index(np.argmax(around), around.shape)
         sides = [power[u, f] for u in (t - NEAR_FRAMES, t + NEAR_FRAMES) if 0 <= u < total]
-        if power[t, f] > 0 and (top + highest[0], left + highest[1]) == (t, f):
-            if all(side <= FALL * power[t, f] for side in sides):
-                found.append((t, f))
+        is_highest = power[t, f] > 0 and (top + highest[0], left + highest[1]) == (t, f)
+        if is_highest and all(side <= FALL * power[t, f] for side in sides):
+            found.append((t, f))
     return found
 
 
@@ -95,7 +95,7 @@ def test_alignments(recordings: list[list[tuple[int, int]]], silence: int) -> No
     rows = [packed(made, total) for made, total in zip(recordings, totals, strict=True)]
     bounds = np.cumsum([0, *map(len, rows)])
     first, second = (np.ravel(grid) for grid in np.mgrid[: len(rows), : len(rows)])
-    found = alignments(np.asarray(sum(rows, []), np.uint32), bounds, first, second)
+    found = alignments(np.concatenate(rows).astype(np.uint32), bounds, first, second)
     for k, (one, two) in enumerate(zip(first, second, strict=True)):
         if all(len(recordings[which]) for which in (one, two)):
             expected = alignment(recordings[one], totals[one], recordings[two], totals[two])
@@ -110,5 +110,5 @@ def test_a_copy_later_in_time_is_all_there_and_the_whole_is_not_in_a_part() -> N
     part = whole[10:30]
     rows = [packed(whole, 400), packed(later, 437), packed([(t - 100, f) for t, f in part], 195)]
     bounds = np.cumsum([0, *map(len, rows)])
-    found = alignments(np.asarray(sum(rows, []), np.uint32), bounds, np.array([0, 1, 0, 2]), np.array([1, 0, 2, 0]))
+    found = alignments(np.concatenate(rows).astype(np.uint32), bounds, np.array([0, 1, 0, 2]), np.array([1, 0, 2, 0]))
     assert found.tolist() == [1.0, 1.0, 1.0, 0.5]
