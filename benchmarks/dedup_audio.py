@@ -36,9 +36,11 @@ from benchmarks.harness import (
     our_versions,
     peer_python,
     peer_versions,
-    run as measured,
     size,
     write_result,
+)
+from benchmarks.harness import (
+    run as measured,
 )
 from benchmarks.peers.clock import cpu_s
 from schemas.sample import SENTINEL, sample_batch
@@ -112,7 +114,7 @@ def clips(folder: Path) -> list[tuple[Sound, int]]:
 
 
 def traps(originals: Sequence[tuple[Sound, int]]) -> dict[str, list[tuple[bytes, bytes]]]:
-    """Pairs of different recordings: after the same two seconds (of six), or over the same chord, as loud or at -6 dB."""
+    """Pairs of different recordings: after the same two seconds of six, or over the same chord, as loud or at -6 dB."""
     sounds = [soxr.resample(sound, rate, 16_000) for sound, rate in originals]
     at = np.arange(20 * 16_000) / 16_000
     beat = 0.6 + 0.4 * np.sin(2 * np.pi * 2 * at)

@@ -34,6 +34,7 @@ _VERSIONED = (
     "regex",
     "resiliparse",
     "soundfile",
+    "soxr",
     "tokenizers",
     "trafilatura",
 )
