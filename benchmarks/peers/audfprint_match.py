@@ -3,8 +3,9 @@
     python -m benchmarks.peers.audfprint_match JOB.json RESULT.json
 
 A job names `originals` and `copies`, lists of WAV files at 11,025 Hz, the rate it works at (it has ffmpeg make them
-otherwise). The originals go into its hash table with its defaults, and every file is looked up in it: the result has
-the pairs (file, original) of at least its `threshcount` aligned hashes, and the CPU seconds.
+otherwise). The originals go into its hash table, and every file is looked up in it, with its command's defaults: four
+sub-frame shifts of what is looked up. The result has the pairs (file, original) of at least its `threshcount` aligned
+hashes, and the CPU seconds of the originals' fingerprints.
 """
 
 import json
@@ -24,15 +25,13 @@ def main():
     analyzer, matcher, table = Analyzer(), Matcher(), HashTable()
     analyzer.wavfile2hashes(job["originals"][0])
     began = time.process_time()
-    hashes = {path: analyzer.wavfile2hashes(path) for path in job["originals"]}
+    for path in job["originals"]:
+        table.store(path, analyzer.wavfile2hashes(path))
     fingerprints_s = time.process_time() - began
-    for path, found in hashes.items():
-        table.store(path, found)
+    analyzer.shifts = 4
     pairs = []
     for path in job["originals"] + job["copies"]:
-        looked_up = hashes.get(path)
-        if looked_up is None:
-            looked_up = analyzer.wavfile2hashes(path)
+        looked_up = analyzer.wavfile2hashes(path)
         if not len(looked_up):
             continue
         for row in matcher.match_hashes(table, looked_up):
