@@ -20,6 +20,7 @@ def build_app() -> typer.Typer:
     from jobs import (
         alignment,
         classifier,
+        clusters,
         curate,
         diff_presets,
         explain,
@@ -54,6 +55,7 @@ def build_app() -> typer.Typer:
     app.add_typer(alignment.app, name="alignment")
     app.add_typer(tokenizer.app, name="tokenizer")
     app.add_typer(classifier.app, name="classifier")
+    app.add_typer(clusters.app, name="clusters")
     app.add_typer(ngram.app, name="ngram")
     app.command()(train.train)
     app.command()(generate.generate)

@@ -35,6 +35,7 @@ _VERSIONED = (
     "regex",
     "resiliparse",
     "soundfile",
+    "soxr",
     "tokenizers",
     "trafilatura",
 )

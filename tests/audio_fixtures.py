@@ -39,6 +39,26 @@ def tone(seconds: float, rate_hz: int = 16_000, amplitude: float = 0.5, hz: floa
     return amplitude * np.sin(2 * np.pi * hz * np.arange(round(seconds * rate_hz)) / rate_hz)
 
 
+def chatter(seed: int, seconds: float, rate_hz: int = 16_000) -> np.ndarray:
+    """Something like speech: a syllable every 0.2 s, of a gliding pitch and a few formants; float64 [samples]."""
+    rng = np.random.default_rng(seed)
+    length = round(0.2 * rate_hz)
+    at = np.arange(length) / rate_hz
+    made = []
+    for _ in range(round(seconds / 0.2)):
+        pitch = rng.uniform(90, 260) * np.exp2(rng.uniform(-2, 2) * at)
+        formants = rng.uniform(250, 3600, 3)
+        syllable = np.zeros(length)
+        for harmonic in range(1, 30):
+            hz = harmonic * pitch
+            gain = np.exp(-(((hz[:, None] - formants) / 180) ** 2)).sum(axis=1)
+            syllable += np.where(hz < 0.45 * rate_hz, gain, 0) * np.sin(2 * np.pi * np.cumsum(hz) / rate_hz)
+        peak = rng.uniform(0.3, 0.7)
+        made.append(syllable * np.minimum(at / (0.2 * peak), (0.2 - at) / (0.2 * (1 - peak))) * rng.uniform(0.4, 1))
+    samples = np.concatenate(made)
+    return 0.5 * samples / np.abs(samples).max()
+
+
 def pcm(samples: np.ndarray) -> np.ndarray:
     """Float samples as int16, clipped at full scale."""
     return np.clip(np.round(samples * 32768), -32768, 32767).astype("<i2")
