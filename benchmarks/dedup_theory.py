@@ -43,7 +43,10 @@ FAMILIES = {
     (20, 13): (0.7, 0.75, 0.8, 0.85),
     (26, 11): (0.75, 0.8),
 }
-FAMILY = {"documents": 800, "words": 300, "seeds": 3}
+FAMILY = {
+    "small": {"documents": 800, "words": 300, "seeds": 1},
+    "full": {"documents": 800, "words": 300, "seeds": 3},
+}
 
 _UNION = 200  # words that a pair has in all: every similarity of SIMILARITIES is that of whole words
 _LETTERS = 10
@@ -167,8 +170,9 @@ def run(pairs: int, documents: int, words: int, seeds: int) -> dict[str, list[di
 
 def main() -> None:
     """Prints the tables and writes benchmarks/results/dedup_theory.json."""
-    found = run(PAIRS[size()], **FAMILY)
-    body = {"date": date.today().isoformat(), "pairs": PAIRS[size()], **FAMILY, **found, "machine": machine()}
+    family = FAMILY[size()]
+    found = run(PAIRS[size()], **family)
+    body = {"date": date.today().isoformat(), "pairs": PAIRS[size()], **family, **found, "machine": machine()}
     RESULTS.mkdir(parents=True, exist_ok=True)
     path = RESULTS / "dedup_theory.json"
     path.write_text(json.dumps(body | {"versions": our_versions(["sluice"])}, indent=2) + "\n")
