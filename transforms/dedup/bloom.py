@@ -1,8 +1,7 @@
 """Bloom filters (Bloom 1970): which keys came before, in 3 bytes a key, at a stated chance of being wrong.
 
-For corpora whose keys are too many to be sorted and compared: 1.2 bytes a key at a false-positive rate of 1 %, 2.4 at
-1e-4, 3.6 at 1e-6, where a key to be matched is a record of 38. The price: a key that never came is now and then taken
-for one that did, and of one that came it cannot be said where.
+1.2 bytes a key at a false-positive rate of 1 %, 2.4 at 1e-4, 3.6 at 1e-6, where a key itself is 16. The price: a key
+that never came is now and then taken for one that did, and of one that came it cannot be said where.
 """
 
 from __future__ import annotations
