@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.errors import SchemaError
+from pipeline.plan import compile_plan
+from pipeline.recipe import resolve
+from schemas.errors import RecipeError, SchemaError
 from schemas.sample import SAMPLE, SENTINEL, sample_batch
 from transforms.base import append_columns
 from transforms.dedup.exact import (
@@ -145,3 +147,27 @@ def test_a_score_that_is_not_there_is_an_error():
     for column, complaint in (("score.none", "no column 'score.none'"), ("text", "not a number")):
         with pytest.raises(SchemaError, match=complaint):
             check_keep(ByColumn(column=column), SAMPLE)
+
+
+def test_a_recipe_that_keeps_by_a_score_nobody_computes_is_an_error():
+    def plan_of(column: str):
+        steps = [
+            {"use": "text.language"},
+            {"use": "text.minhash_dedup", "with": {"keep": {"column": column, "order": "highest"}}},
+        ]
+        return compile_plan(
+            resolve(
+                {
+                    "recipe": 1,
+                    "name": "scored",
+                    "inputs": [{"use": "jsonl", "with": {"paths": "*.jsonl"}}],
+                    "steps": steps,
+                    "tokens": {"tokenizer": "bytes", "sequence_length": 64},
+                    "output": {"path": "out"},
+                }
+            )
+        )
+
+    assert plan_of("text.lang_score").stages
+    with pytest.raises(RecipeError, match=r"2:text.minhash_dedup: keep: no column 'score.quality'; put the step"):
+        plan_of("score.quality")
