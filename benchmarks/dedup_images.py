@@ -4,7 +4,7 @@
 
 Reads DATA/images: wds/imgtxt-*.tar, whose pictures are attacked, and neardup/ with groups.jsonl and
 cross_group_pairs.jsonl. The peers are imagehash (equal pHash) and imagededup (pHash within 10 bits, its default). A
-pair is right when both pictures come from the same one. SIZE=small takes every fourth picture, full all of them.
+pair is right when both pictures come from the same one. SIZE=small takes every tenth picture, full all of them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def planted(data: Path, chosen: str) -> tuple[list[bytes], list[tuple[str, str]]
     for path in sorted((data / "images" / "wds").glob("imgtxt-*.tar")):
         with tarfile.open(path) as tar:
             members = [member for member in tar if member.name.endswith(".jpg")]
-            for member in members[:: 4 if chosen == "small" else 1]:
+            for member in members[:: 10 if chosen == "small" else 1]:
                 original = tar.extractfile(member).read()  # type: ignore[union-attr]
                 image = Image.open(io.BytesIO(original)).convert("RGB")
                 files += [original, *(attack(image) for attack in ATTACKS.values())]

@@ -15,7 +15,22 @@ from transforms.image.pixels import load_small
 from transforms.media import media_part
 from transforms.registry import build
 
-WORDS = ["river", "mountain", "library", "engine", "garden", "harbour", "letter", "window", "winter", "market", "holds", "follows", "quiet", "narrow"]
+WORDS = [
+    "river",
+    "mountain",
+    "library",
+    "engine",
+    "garden",
+    "harbour",
+    "letter",
+    "window",
+    "winter",
+    "market",
+    "holds",
+    "follows",
+    "quiet",
+    "narrow",
+]
 
 
 def photo(seed: int, size: tuple[int, int] = (480, 360)) -> Image.Image:
@@ -267,7 +282,7 @@ def test_keys_are_spread_and_name_their_parts() -> None:
 
 
 def test_parameters_are_checked() -> None:
-    for wrong in ({"radius": 9}, {"verify": {"pixels": 2}}, {"keep": "longest"}, {"views": "some"}):
+    for wrong in ({"radius": 7}, {"verify": {"pixels": 2}}, {"keep": "longest"}, {"views": "some"}):
         with pytest.raises(RecipeError):
             build("image.near_dedup", wrong)
     assert step(verify=None).min_similarity is None

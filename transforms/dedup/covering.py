@@ -16,13 +16,18 @@ import numpy as np
 
 #: of the hashes
 BITS = 64
+MAX_RADIUS = 6
 
 
 @cache
 def masks(radius: int) -> np.ndarray:
     """The bits each key is made of, uint64 [2^(radius + 1) - 1]."""
+    if not 0 <= radius <= MAX_RADIUS:
+        raise ValueError(f"radius {radius}: keys are made for 0 to {MAX_RADIUS}")
     count = 2 ** (radius + 1) - 1
-    vectors = [at % count + 1 for at in range(BITS)]  # as often the one as the other, none of them 0
+    # Words of a simplex code over and over, or at the largest radius of the Reed-Muller code RM(1, 6): so that each key
+    # holds half of the bits, one or two more or less.
+    vectors = [at % count + 1 if count < BITS else BITS | at for at in range(BITS)]
     made = np.zeros(count, np.uint64)
     for key in range(count):
         held = (1 << at for at, vector in enumerate(vectors) if (vector & (key + 1)).bit_count() % 2)

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from transforms.base import Params
 from transforms.dedup.base import Dedup, Keys
-from transforms.dedup.covering import covering_keys
+from transforms.dedup.covering import MAX_RADIUS, covering_keys
 from transforms.dedup.shingles import mix
 from transforms.image.decode import DecodeParams, quiet_pillow
 from transforms.image.phash import WINDOWS, low_frequencies, mirrored, phash, squares, strong_terms
@@ -37,7 +37,7 @@ class ImageNearDedupParams(Params):
 
     #: bits of 64 in which the hashes of two views may differ: all such pairs are found. A view has
     #: 2^(radius + 1) - 1 keys of 32 bits
-    radius: int = Field(default=4, ge=0, le=8)
+    radius: int = Field(default=4, ge=0, le=MAX_RADIUS)
     #: all: parts of a picture are hashed besides the whole of it, so that crops, frames and banners are found; whole:
     #: an eleventh of the keys, for re-encoded and resized pictures
     views: Literal["all", "whole"] = "all"
@@ -45,7 +45,7 @@ class ImageNearDedupParams(Params):
     mirrored: bool = False
     #: views with fewer terms of the 63 low frequencies that have an amplitude of `min_term_levels` have no key: what
     #: shows next to nothing (a blank scan, a gradient) has the hash of all the others that do not
-    min_terms: int = Field(default=24, ge=0, le=63)
+    min_terms: int = Field(default=32, ge=0, le=63)
     #: of 256 levels of luminance
     min_term_levels: float = Field(default=0.5, ge=0)
     #: null: candidates are duplicates, connected components keep one picture

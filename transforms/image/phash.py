@@ -25,7 +25,8 @@ _WITHIN = ((0.0, 0.0, 1.0, 1.0), (0.05, 0.05, 0.95, 0.95))
 _REGIONS = ((0.0, 0.0, 2 / 3, 2 / 3), (1 / 3, 1 / 3, 1.0, 1.0))
 WINDOWS = len(_WINDOWS) + len(_WITHIN)
 REGIONS = len(_REGIONS)
-#: lines at the edge that vary by less than this many levels of 256, a twentieth of the pixels at either end aside, are margin
+#: lines at the edge that vary by no more than this many levels of 256, the lightest and the darkest twentieth of their
+#: pixels aside, are margin
 _MARGIN_LEVELS = 12.0
 _MAX_MARGIN = 0.25
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -48,10 +49,8 @@ def size_shown(data: bytes, limits: DecodeParams) -> int:
 
 
 def _shown(image: Image.Image, mode: str) -> Image.Image:
-    try:
+    with suppress(Exception):  # a broken EXIF block spoils no pixel (transforms.image.orientation)
         image = ImageOps.exif_transpose(image)
-    except Exception:  # noqa: BLE001 - a broken EXIF block spoils no pixel (transforms.image.orientation)
-        pass
     if image.mode.startswith("I;16"):  # Pillow would cut these off at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     factor = min(image.size) // _ENOUGH

@@ -26,7 +26,7 @@ _WINDOW = 12
 _STRIDE = 6
 #: found so much alike, or so little explained by an affine map on the coarse levels, a pair is not looked at closer
 _ALIKE = 0.97
-_UNLIKE = 0.75
+_UNLIKE = 0.85
 #: how large the one is in the other, and where (shares of the side): whole, cropped or framed, or cut at one side
 _STARTS = np.array(
     [
@@ -43,7 +43,9 @@ _STARTS = np.array(
         (1 / 0.9, 1.0, -0.05, 0.0),
     ]
 )
+#: how many of these are followed to the second level, and to the third
 _CLOSER = 4
+_CLOSEST = 2
 
 
 @kernel
@@ -92,20 +94,25 @@ def align(a, b, place):
         tried[k, 0], tried[k, 4] = _STARTS[k, 0], _STARTS[k, 1]
         tried[k, 2], tried[k, 5] = _STARTS[k, 2] * len(tiny_a), _STARTS[k, 3] * len(tiny_a)
         left[k] = _refine(tiny_a, tiny_b, tried[k], 6)
-    least = np.inf
-    for k in np.argsort(left)[:_CLOSER]:
-        if left[k] < np.inf:
+    left[0] = min(left[0], 1.0)  # as they are is always tried
+    order = np.argsort(left)
+    for at in range(len(_STARTS)):
+        k = order[at]
+        if left[k] < np.inf and (at < _CLOSER or k == 0):
             _double(tried[k])
-            residual = _refine(small_a, small_b, tried[k], 8)
+            left[k] = _refine(small_a, small_b, tried[k], 8)
+        else:
+            left[k] = np.inf
+    least = np.inf
+    for k in np.argsort(left)[:_CLOSEST]:
+        if left[k] <= _UNLIKE:
+            _double(tried[k])
+            residual = _refine(half_a, half_b, tried[k], 6)
             if residual < least:
                 least = residual
                 place[:] = tried[k]
-    if least > _UNLIKE:
-        return False
     _double(place)
-    _refine(half_a, half_b, place, 6)
-    _double(place)
-    return _refine(a, b, place, 4) < np.inf
+    return least <= _UNLIKE and _refine(a, b, place, 3) < np.inf
 
 
 @kernel
