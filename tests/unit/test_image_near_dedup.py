@@ -9,6 +9,7 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 from schemas.errors import RecipeError
 from schemas.sample import SENTINEL, sample_batch
 from tests.fixtures import MEDIA_FIXTURES, encoded, media_fixture
+from tests.pictures import photo
 from transforms.image.decode import DecodeParams
 from transforms.image.near_dedup import ImageNearDedup
 from transforms.image.pixels import load_small
@@ -31,19 +32,6 @@ WORDS = [
     "quiet",
     "narrow",
 ]
-
-
-def photo(seed: int, size: tuple[int, int] = (480, 360)) -> Image.Image:
-    """A picture with detail at all scales, in colour, as photographs have it: no two seeds look alike."""
-    rng = np.random.default_rng(seed)
-    planes = []
-    for _ in range(3):
-        plane = np.zeros((size[1], size[0]))
-        for cells in (3, 6, 12, 24, 48):
-            noise = Image.fromarray(rng.uniform(0, 255, (cells, cells)).astype(np.uint8))
-            plane += np.asarray(noise.resize(size, Image.Resampling.BICUBIC), float) / cells**0.5
-        planes.append((plane - plane.min()) * 255 / np.ptp(plane))
-    return Image.fromarray(np.stack(planes, axis=-1).astype(np.uint8))
 
 
 def slide(seed: int) -> Image.Image:
