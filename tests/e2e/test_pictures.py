@@ -41,7 +41,7 @@ def test_a_reencoded_picture_of_another_size_is_removed_for_its_original(tmp_pat
     gone = {key: row for key, row in found.items() if row["verdict"] == "rejected"}
     assert list(gone) == [("copy", 0)]
     row = gone["copy", 0]
-    assert (row["step"], row["reason"], row["match_id"]) == ("2:image.near_dedup", "duplicate", "original")
+    assert (row["step"], row["reason"], row["match_id"]) == ("3:image.near_dedup", "duplicate", "original")
     measure, similarity, *rest = row["detail"].split()
     assert (measure, rest) == ("pixels", ["with", "part", "0"])
     assert 0.85 <= float(similarity) <= 1
