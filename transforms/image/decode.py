@@ -93,26 +93,12 @@ class Decode(PartProbe[DecodeParams]):
     )
 
     def setup(self) -> None:
-        Image.init()  # imports all plugins, a quarter of a second that would otherwise fall on one unlucky image
-        # Pillow warns on stderr of the very things that become reject rows here; over a million images that is noise.
-        # A filter is set rather than warnings.catch_warnings used, because the latter is not thread-safe.
-        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
-        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+        quiet_pillow()
 
     def probe(self, data: bytes) -> tuple[Any, ...] | Fault:
-        limits = self.params
-        if not data:
-            return Fault("empty", "0 bytes")
-        if len(data) > limits.max_bytes:
-            return Fault("too_many_bytes", f"{len(data)} bytes, at most {limits.max_bytes} allowed")
-        mime = sniff_mime(data)
-        if mime is None or not mime.startswith("image/"):
-            return Fault("not_an_image", f"{mime or 'no known signature'}, starts with {data[:12]!r}")
-        image_format = _FORMATS.get(mime)
-        if image_format is None or image_format not in limits.formats:
-            return Fault("unsupported_format", f"{mime}; allowed are {', '.join(limits.formats)}")
-        if mime == "image/webp" and int.from_bytes(data[4:8], "little") + 8 > len(data):
-            return Fault("truncated", f"{len(data)} of {int.from_bytes(data[4:8], 'little') + 8} bytes")
+        image_format = format_or_fault(data, self.params)
+        if isinstance(image_format, Fault):
+            return image_format
         try:
             return self._decode(data, image_format)
         except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -152,6 +138,32 @@ class Decode(PartProbe[DecodeParams]):
     def _too_many_pixels(self, width: int, height: int, frames: int) -> Fault:
         size = f"{width} x {height} pixels" + (f" in each of {frames} frames or more" if frames > 1 else "")
         return Fault("too_many_pixels", f"{size}, at most {self.params.max_pixels} allowed")
+
+
+def format_or_fault(data: bytes, limits: DecodeParams) -> Format | Fault:
+    """What Pillow may open the bytes as, by their signature, or why it may not; no decoder has seen them yet."""
+    if not data:
+        return Fault("empty", "0 bytes")
+    if len(data) > limits.max_bytes:
+        return Fault("too_many_bytes", f"{len(data)} bytes, at most {limits.max_bytes} allowed")
+    mime = sniff_mime(data)
+    if mime is None or not mime.startswith("image/"):
+        return Fault("not_an_image", f"{mime or 'no known signature'}, starts with {data[:12]!r}")
+    image_format = _FORMATS.get(mime)
+    if image_format is None or image_format not in limits.formats:
+        return Fault("unsupported_format", f"{mime}; allowed are {', '.join(limits.formats)}")
+    if mime == "image/webp" and int.from_bytes(data[4:8], "little") + 8 > len(data):
+        return Fault("truncated", f"{len(data)} of {int.from_bytes(data[4:8], 'little') + 8} bytes")
+    return image_format
+
+
+def quiet_pillow() -> None:
+    """Imports Pillow's plugins and silences its warnings; called in `setup` of what opens pictures."""
+    Image.init()  # imports all plugins, a quarter of a second that would otherwise fall on one unlucky image
+    # Pillow warns on stderr of the very things that become reject rows here; over a million images that is noise.
+    # A filter is set rather than warnings.catch_warnings used, because the latter is not thread-safe.
+    warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 def _has_frame(image: Image.Image, frame: int) -> bool:
