@@ -128,6 +128,8 @@ def test_what_has_no_direction_has_no_key() -> None:
     assert sorted(set(step.keys(batch).row.tolist())) == [0, 5]
     evidence = step.evidence(batch, np.full(6, -1, np.int32))
     assert step.similarity(evidence, np.array([0, 0, 1]), np.array([0, 1, 2])).tolist() == pytest.approx([1, 0, 0])
+    nothing = np.empty(0, np.int64)
+    assert step.similarity(evidence[:0], nothing, nothing).tolist() == []
 
 
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8"])
