@@ -127,7 +127,7 @@ def test_an_excerpt_is_in_the_whole_and_the_whole_not_in_the_excerpt() -> None:
         wav(SPEECH)[:-2],
         sound_file(pcm(SPEECH), RATE, "FLAC")[:-9000],
         wav(SPEECH, 2_000_000_000),
-        wav_file(np.zeros((10, 65), "<i2"), RATE),
+        wav(np.repeat(SPEECH[: 3 * RATE, None], 65, axis=1)),
         *map(media_fixture, ("wav_no_samples", "wav_header_cut", "wav_unknown_codec", "flac_corrupt", "text_as_wav")),
         b"",
         media_fixture("png"),

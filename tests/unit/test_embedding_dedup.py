@@ -128,6 +128,8 @@ def test_what_has_no_direction_has_no_key() -> None:
     assert sorted(set(step.keys(batch).row.tolist())) == [0, 5]
     evidence = step.evidence(batch, np.full(6, -1, np.int32))
     assert step.similarity(evidence, np.array([0, 0, 1]), np.array([0, 1, 2])).tolist() == pytest.approx([1, 0, 0])
+    nothing = np.empty(0, np.int64)
+    assert step.similarity(evidence[:0], nothing, nothing).tolist() == []
 
 
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8"])
@@ -209,12 +211,13 @@ def test_what_are_no_centroids(tmp_path: Path) -> None:
 
 
 def test_an_empty_cluster_starts_anew() -> None:
-    """The two first rows are next to each other, and one of their centroids loses all to the other."""
+    """All three start at one place, where the first takes every row from the others."""
     rng = np.random.default_rng(2)
-    rows = np.concatenate([[[1, 0, 0], [1, 1e-3, 0]], rng.normal(size=(200, 3)) * 0.05 + np.eye(3)[[2]]])
+    same = [[1, -1e-5 * k, 0] for k in range(3)]
+    rows = np.concatenate([same, np.abs(rng.normal(size=(60, 3))) * 0.05 + np.eye(3)[1:].repeat(30, axis=0)])
     units = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-    found = train(units, 2)
-    assert sorted(np.abs(found).argmax(axis=1).tolist()) == [0, 2]
+    nearest = (units @ train(units, 3).T).argmax(axis=1)
+    assert len(set(nearest.tolist())) == 3
 
 
 def corpus(folder: Path) -> dict:

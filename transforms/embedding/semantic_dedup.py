@@ -135,8 +135,9 @@ class SemanticDedup(Dedup[SemanticDedupParams]):
 
     def similarity(self, evidence: pa.LargeBinaryArray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
         held = [np.frombuffer(entry.as_buffer(), "<f4") for entry in evidence]
-        width = max(map(len, held), default=0)
-        vectors = np.stack([unit if len(unit) else np.zeros(width, np.float32) for unit in held])
+        vectors = np.zeros((len(held), max(map(len, held), default=0)), np.float32)
+        for row, unit in enumerate(held):
+            vectors[row, : len(unit)] = unit
         similarity: np.ndarray = cosines(vectors, first, second)
         return similarity
 
