@@ -30,7 +30,7 @@ SEQUENCE_LENGTH = 2048
 PEERS: dict[str, tuple[str, ...]] = {
     "datatrove": DATATROVE,
     "text-dedup": ("text-dedup==0.4.0",),
-    "data-juicer": ("py-data-juicer==1.6.1",),
+    "data-juicer": ("py-data-juicer==1.6.1", "aiohttp==3.14.5"),  # it imports aiohttp and does not say so
 }
 #: the distributions whose versions are reported
 DISTRIBUTIONS = {"datatrove": "datatrove", "text-dedup": "text-dedup", "data-juicer": "py-data-juicer"}
