@@ -1,4 +1,4 @@
-"""bench-dedup's determinism: the same rows, laid out and run in other ways, lose the same rows and make the same shards."""
+"""bench-dedup's determinism: the same rows, laid out and run otherwise, lose the same rows and make the same shards."""
 
 from __future__ import annotations
 

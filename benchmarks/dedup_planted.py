@@ -1,4 +1,4 @@
-"""A corpus with duplicates planted at known similarities: copies, edits, prefixes, chains; quotes and templates as traps.
+"""A corpus with planted duplicates: copies, edits, prefixes and chains; and with traps: quotes and templates.
 
 Sentences are real ones of several languages (DATA/text), or generated; a sentence is used once while there are enough,
 so that what is not planted shares next to nothing. Deterministic by seed. What the pairs' similarities are is not
@@ -97,7 +97,7 @@ def plant(plan: Plan, sentences: Sentences, seed: int = 17) -> Planted:
         for _ in range(plan.families):
             add("template", *_family(share, plan.members, sentences, rng))
     order = rng.permutation(len(made)).tolist()
-    documents = []
+    documents: list[dict[str, str]] = []
     for number in order:
         kind, text = made[number]
         source = TEMPLATED if kind == "template" else SOURCES[int(rng.integers(len(SOURCES)))]

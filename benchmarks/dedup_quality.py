@@ -47,9 +47,7 @@ def score(corpus: Corpus, decision: Decision) -> dict[str, float]:
     removed = set(order) - kept
     same = neighbours(corpus.pairs, SAME)
     right = {id for id in removed if any(other in kept for other in same.get(id, ()))}
-    missed = {
-        id for id in kept if any(other in kept and order[other] < order[id] for other in same.get(id, ()))
-    }
+    missed = {id for id in kept if any(other in kept and order[other] < order[id] for other in same.get(id, ()))}
     chances = [
         candidate_probability(max(value for other, value in same[id].items() if other in kept)) for id in right | missed
     ]

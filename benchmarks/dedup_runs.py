@@ -114,7 +114,7 @@ def curate(
     file = out.with_suffix(".yaml")
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(yaml.safe_dump(recipe, sort_keys=False))
-    command = [sys.executable, "-m", "jobs.cli", "curate", file, "--workers", str(workers or cores())]
+    command: list[str | Path] = [sys.executable, "-m", "jobs.cli", "curate", file, "--workers", str(workers or cores())]
     return Curated(run(command), out)
 
 
