@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.dedup_planted import Plan, Sentences, plant
+from benchmarks.dedup_planted import Plan, plant, pools
 from benchmarks.dedup_runs import COMPONENTS, EXACT, MINHASH, Curated, Document, curate
 
 #: families of so many members crowd their keys
@@ -31,7 +31,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def run(data: str | None, size: str, work: Path) -> tuple[dict[str, Any], dict[str, bool]]:
     """(per recipe and variant, whether removals and shards are those of the first; the claims made of it)."""
-    documents = plant(PLAN, Sentences.load(data)).documents
+    documents = plant(PLAN, pools(data)).documents
     results: dict[str, Any] = {}
     for name, steps in STEPS.items() if size == "full" else [("verified", STEPS["verified"])]:
         runs = {variant: _run(documents, steps, work, **how) for variant, how in VARIANTS.items()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,9 +61,10 @@ class Planted:
     pairs: dict[tuple[str, str], float]
 
 
-def plant(plan: Plan, sentences: Sentences, seed: int = 17) -> Planted:
-    """The corpus of a plan; a document's kind says what it was made to be."""
+def plant(plan: Plan, pools: Mapping[str, Sequence[str]], seed: int = 17) -> Planted:
+    """The corpus of a plan from sentences by language; a document's kind says what it was made to be."""
     rng = np.random.default_rng(seed)
+    sentences = Sentences(pools, seed)
     made: list[tuple[str, str]] = []  # (kind, text)
 
     def add(kind: str, *texts: str) -> None:
@@ -109,7 +110,7 @@ def plant(plan: Plan, sentences: Sentences, seed: int = 17) -> Planted:
 class Sentences:
     """Sentences by language, handed out in a seeded order and again from the start when they have run out."""
 
-    def __init__(self, by_language: dict[str, list[str]], seed: int = 17) -> None:
+    def __init__(self, by_language: Mapping[str, Sequence[str]], seed: int) -> None:
         rng = np.random.default_rng(seed)
         self._pools = {
             language: [found[k] for k in rng.permutation(len(found))] for language, found in by_language.items()
@@ -122,18 +123,6 @@ class Sentences:
             language: sorted({word for sentence in pool for word in re.findall(r"[^\W\d_]+", sentence)})
             for language, pool in self._pools.items()
         }
-
-    @classmethod
-    def load(cls, data: str | None) -> Sentences:
-        """From the .jsonl.gz below DATA/text/jsonl (`text`, `lang_label`), or generated without DATA."""
-        by_language: dict[str, dict[str, None]] = {language: {} for language in LANGUAGES}
-        for language, text in _texts(data):
-            if language in by_language:
-                by_language[language] |= dict.fromkeys(_sentences(text))
-        found = {language: list(pool) for language, pool in by_language.items() if len(pool) >= LONGEST}
-        if not found:
-            raise SystemExit(f"DATA={data}: text/jsonl holds too few sentences in {', '.join(LANGUAGES)}")
-        return cls(found)
 
     def words(self, language: str) -> list[str]:
         """The language's words."""
@@ -154,6 +143,19 @@ class Sentences:
             words -= len(sentence)
             taken.append(" ".join(sentence))
         return taken
+
+
+def pools(data: str | None) -> dict[str, list[str]]:
+    """Sentences by language, from the .jsonl.gz of DATA/text/jsonl (`text`, `lang_label`), or generated without DATA;
+    languages with too few are left out."""
+    by_language: dict[str, dict[str, None]] = {language: {} for language in LANGUAGES}
+    for language, text in _texts(data):
+        if language in by_language:
+            by_language[language] |= dict.fromkeys(_sentences(text))
+    found = {language: list(pool) for language, pool in by_language.items() if len(pool) >= LONGEST}
+    if not found:
+        raise SystemExit(f"DATA={data}: text/jsonl holds too few sentences in {', '.join(LANGUAGES)}")
+    return found
 
 
 def _family(share: float, members: int, sentences: Sentences, rng: np.random.Generator) -> list[str]:

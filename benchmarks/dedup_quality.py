@@ -16,7 +16,7 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
-from benchmarks.dedup_planted import Plan, Sentences, plant
+from benchmarks.dedup_planted import Plan, plant, pools
 from benchmarks.dedup_runs import COMPONENTS, MINHASH, Decision, Document, Peers, curate, laid_out
 from benchmarks.dedup_truth import Pairs, candidate_probability, neighbours
 
@@ -112,7 +112,7 @@ def expected_removals(corpus: Corpus) -> set[str]:
 
 def planted(data: str | None, size: str) -> Corpus:
     """The planted corpus (benchmarks.dedup_planted)."""
-    made = plant(PLANS[size], Sentences.load(data))
+    made = plant(PLANS[size], pools(data))
     return Corpus("planted", made.documents, made.pairs)
 
 

@@ -56,7 +56,7 @@ class Curated:
     def ledger(self) -> list[dict[str, Any]]:
         """Every row's verdict, step and match, in no order."""
         rows: list[dict[str, Any]] = pq.read_table(
-            self.out / "ledger", columns=["id", "verdict", "step", "reason", "match_id", "source"]
+            self.out / "ledger", columns=["id", "verdict", "step", "match_id"]
         ).to_pylist()
         return rows
 

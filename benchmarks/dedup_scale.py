@@ -42,8 +42,12 @@ def kind(k: int) -> str:
 def vocabulary() -> tuple[np.ndarray, np.ndarray]:
     """(made-up words, their cumulative probability), as frequent as Zipf has it."""
     rng = np.random.default_rng(17)
-    syllables = [c + v for c in "bdfghklmnprstvz" for v in "aeiou"]
-    words = sorted({"".join(rng.choice(syllables, int(rng.integers(2, 5)))) for _ in range(2 * VOCABULARY)})
+    syllables = np.asarray([c + v for c in "bdfghklmnprstvz" for v in "aeiou"])
+    drawn, lengths = (
+        syllables[rng.integers(len(syllables), size=(2 * VOCABULARY, 4))],
+        rng.integers(2, 5, 2 * VOCABULARY),
+    )
+    words = sorted({"".join(row[:length]) for row, length in zip(drawn.tolist(), lengths.tolist(), strict=True)})
     chosen = rng.permutation(len(words))[:VOCABULARY]
     weights = 1 / np.arange(10, len(chosen) + 10)
     return np.asarray(words, object)[chosen], np.cumsum(weights / weights.sum())
