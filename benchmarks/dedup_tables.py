@@ -44,8 +44,7 @@ def _corpus(name: str, found: Mapping[str, Any]) -> list[str]:
     rows += [[tool, *(f"{by_band[band]['removed']:.3f}" for band in bands)] for tool, by_band in curves.items()]
     parts.append("Pairs that lost one of the two, by their exact Jaccard similarity:")
     parts.append(table(["J", *bands], rows))
-    if found["alarms_unverified"]:
-        parts.append(f"Without verification the report warns of {', '.join(found['alarms_unverified'])}.")
+    parts += [f"The report of {tool} warns of {', '.join(names)}." for tool, names in found["alarms"].items() if names]
     return parts
 
 
