@@ -37,8 +37,8 @@ from benchmarks.harness import (
 )
 from benchmarks.text import tokenizer
 
-#: further parts, each a benchmark benchmarks.dedup_PART that can be run alone
-EXTRAS = ("theory", "images", "audio")
+#: further parts, each a benchmark benchmarks.dedup_PART that can be run alone, and whether it needs DATA
+EXTRAS = {"theory": False, "semantic": False, "images": True, "audio": True}
 
 
 @dataclass
@@ -106,8 +106,8 @@ def parts(bench: Bench) -> dict[str, Callable[[], None]]:
         "speed": bench.speed,
         "scale": bench.scale,
     }
-    for name in EXTRAS:
-        if find_spec(f"benchmarks.dedup_{name}"):
+    for name, needs_data in EXTRAS.items():
+        if find_spec(f"benchmarks.dedup_{name}") and (bench.data or not needs_data):
             found[name] = partial(bench.extra, name)
     return found
 
