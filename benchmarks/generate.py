@@ -76,20 +76,20 @@ def _original(seed: int, k: int) -> str:
 def _text(rng: np.random.Generator, kind: str) -> str:
     length = int(np.clip(rng.lognormal(np.log(MEDIAN_WORDS), 0.7), 80, 5000))
     if kind == "foreign":
-        return _prose(rng, str(rng.choice(FOREIGN)), length)
+        return prose(rng, str(rng.choice(FOREIGN)), length)
     if kind == "short":
-        return _prose(rng, "en", int(rng.integers(5, 40)))
+        return prose(rng, "en", int(rng.integers(5, 40)))
     if kind == "repeated_lines":
-        line = _prose(rng, "en", 25).replace("\n", " ")
+        line = prose(rng, "en", 25).replace("\n", " ")
         return "\n".join([line] * int(rng.integers(6, 20)))
     if kind == "list":
         return "\n".join(" ".join(_words(rng, "en", 3)) for _ in range(length // 3))
     if kind == "symbols":
         return " ".join(f"{word} #" if k % 3 == 0 else word for k, word in enumerate(_words(rng, "en", length)))
-    return _prose(rng, "en", length)
+    return prose(rng, "en", length)
 
 
-def _prose(rng: np.random.Generator, language: str, length: int) -> str:
+def prose(rng: np.random.Generator, language: str, length: int) -> str:
     """About `length` words in sentences of 6 to 24 and paragraphs of 2 to 7, one a line."""
     paragraphs: list[str] = []
     while length > 0:
