@@ -35,6 +35,7 @@ def column(*texts: str) -> pa.Array:
 @settings(max_examples=150, deadline=None)
 @given(st.lists(TEXTS, max_size=4), st.sampled_from(["line", "paragraph"]), st.booleans())
 @example(["a\n\nb\n", "", "\n", "a\nb\n \nc"], "paragraph", False)
+@example(["0", "\U00018d80"], "line", True)  # a letter that Python does not know yet
 def test_segments_are_the_references(texts: list[str], unit: Unit, one_number: bool) -> None:
     found = segments(column(*texts), unit, one_number=one_number)
     expected = [(row, segment) for row, text in enumerate(texts) for segment in reference_segments(text, unit)]

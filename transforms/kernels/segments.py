@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from transforms.kernels.codepoints import ALPHA, ANY_DIGIT, LETTER_OR_NUMBER, MARK, SPACE, UNSPACED, UPPERCASE
+from transforms.kernels.codepoints import ANY_DIGIT, LETTER_OR_NUMBER, MARK, PLAIN, SPACE, UNSPACED, UPPERCASE
 from transforms.kernels.compiled import entry_point, kernel
 from transforms.kernels.hashing import FACTOR, SEED, step
 
@@ -104,7 +104,7 @@ def segments(data, offsets, paragraphs, one_number, index, flags, fold_index, fo
             elif inside == _NO_WORD or (inside == _LETTER and not kind & MARK):
                 counts[WORDS, n] += 1
                 inside = _WORD
-            if one_number and kind & LETTER_OR_NUMBER and not kind & ALPHA:
+            if one_number and kind & LETTER_OR_NUMBER and not kind & PLAIN:
                 if not number:
                     first, second = step(first, _ZERO), step_2(second, _ZERO)
                 number = True
