@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from pipeline.dedup.components import EDGES, connect, hash_of
 from pipeline.dedup.graph import forest, greedy, pairs_of, places
-from pipeline.dedup.records import PAIRS
+from pipeline.dedup.records import INDEX_NODE, PAIRS
 from pipeline.dedup.shuffle import (
     Columns,
     hash_range,
@@ -26,6 +26,7 @@ from pipeline.dedup.shuffle import (
     write_sorted,
 )
 from pipeline.dedup.task import Chain, DedupTask, total
+from pipeline.storage import map_arrow
 
 #: verified pairs with the hash of their component's first node
 LABELLED = pa.schema([pa.field("component", pa.uint64(), nullable=False), *PAIRS])
@@ -52,7 +53,7 @@ class ResolveAtOnce:
         trees = forest(trees)
         removed = trees if self.task.step().min_similarity is None else greedy(pairs)
         write_sorted(path, PAIRS, [removed], "b_node")
-        write_report(path, by_components=len(trees["b_node"]), rounds=0)
+        write_report(path, by_components=int(np.count_nonzero(trees["b_node"] < INDEX_NODE)), rounds=0)
 
 
 def resolve_apart(task: DedupTask, chain: Chain) -> dict[str, int]:
@@ -64,7 +65,8 @@ def resolve_apart(task: DedupTask, chain: Chain) -> dict[str, int]:
         own, more = connect(task, chain, "verified")
         chain([Label(task, own), ResolveRange(task)])
         rounds += more
-    return {"by_components": num_records(task.files(ties)), "rounds": rounds}
+    members = (batch.column("a_node").to_numpy() for path in task.files(ties) for batch in map_arrow(path))
+    return {"by_components": sum(int(np.count_nonzero(node < INDEX_NODE)) for node in members), "rounds": rounds}
 
 
 @dataclass(frozen=True, slots=True)

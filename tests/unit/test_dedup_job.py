@@ -267,6 +267,13 @@ def test_an_index_comes_before_everything_and_loses_nothing(fresh, units, old, s
     of_index = [name for name, (anchor, _) in removed.items() if anchor.startswith("old")]
     assert counted["removed_of_index"] == len(of_index)
     assert all((removed[name][1] or "").endswith(" in the index") for name in of_index)
+    # with clustering: the new rows that are not the first of their component, in which the old rows come first
+    clustered, told = outcome(make_task(next(fresh), Components(Params()), units, sizes, old=old))
+    ordered = [[(text, 0) for text, _ in rows] for rows in old] + units
+    shifted = {f"{int(name.split('/')[0]) - len(old)}/{name.split('/')[1]}" for name in components(ordered)}
+    new = {name for name in shifted if not name.startswith("-")}
+    assert clustered.keys() == new
+    assert counted["removed_by_components"] == told["removed_by_components"] == len(new)
 
 
 def test_a_chain_does_not_remove_its_end(tmp_path):
