@@ -34,7 +34,7 @@ from schemas.sample import SENTINEL, sample_batch
 from transforms.media import media_part
 from transforms.registry import build
 
-PEERS = ("imagehash==4.3.2", "imagededup==0.3.3.post2")
+PEERS = ("imagededup==0.3.3.post2", "imagehash==4.3.2")
 IMAGEDEDUP_BITS = 10
 Pairs = set[tuple[int, int]]
 
