@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import inspect
 import json
-from typing import Annotated, Any
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import typer
+from pydantic import BaseModel
 from rich.console import Console
 
 from schemas.errors import RecipeError
@@ -42,10 +44,8 @@ def describe(cls: Any) -> dict[str, Any]:
         raise RecipeError(f"{cls.name} has no docstring")
     params = {
         name: {
-            "type": str(field.annotation).replace("typing.", "")
-            if not isinstance(field.annotation, type)
-            else field.annotation.__name__,
-            "default": "required" if field.is_required() else field.get_default(call_default_factory=True),
+            "type": _type_name(field.annotation),
+            "default": "required" if field.is_required() else _plain(field.get_default(call_default_factory=True)),
         }
         for name, field in cls.Params.model_fields.items()
     }
@@ -57,3 +57,23 @@ def describe(cls: Any) -> dict[str, Any]:
         "params": params,
         "reasons": sorted(cls.reasons),
     }
+
+
+def _type_name(annotation: Any) -> str:
+    """A type as a recipe's author reads it: parameters of their own as a mapping."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        fields = annotation.model_fields.items()
+        return "{" + ", ".join(f"{name}: {_type_name(field.annotation)}" for name, field in fields) + "}"
+    if get_origin(annotation) in (Union, UnionType):
+        return " | ".join(_type_name(inner) for inner in get_args(annotation))
+    if annotation is NoneType:
+        return "null"
+    return annotation.__name__ if isinstance(annotation, type) and not get_args(annotation) else _bare(annotation)
+
+
+def _bare(annotation: Any) -> str:
+    return str(annotation).replace("typing.", "")
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json", exclude_none=True) if isinstance(value, BaseModel) else value

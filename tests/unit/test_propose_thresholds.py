@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import typer
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -69,6 +69,7 @@ values = st.lists(st.sampled_from([0.0, 0.1, 0.25, 1.0, 2.0, 3.5, float("nan")])
 
 @settings(max_examples=200, deadline=None)
 @given(values, values, st.sampled_from([None, 0.0, 0.1, 0.3]))
+@example([0.1] * 2 + [0.25] * 5, [0.0, 0.1] + [0.25] * 5, 0.3)  # the cut that removes most within the limit is no help
 def test_no_other_cut_is_better(good: list[float], bad: list[float], limit: float | None) -> None:
     g, b = np.array(good), np.array(bad)
     best = 0.0

@@ -183,8 +183,9 @@ def _best_cut(lost: np.ndarray, gone: np.ndarray, max_good_loss: float | None) -
     """The best cut of each resample, int64 [R]; of equal ones the first."""
     if max_good_loss is None:
         return np.argmax(gone - lost, axis=1)
-    # the cheapest where none is cheap enough; the last term settles ties
-    value = np.where(lost <= max_good_loss, 1 + gone, -lost)
+    # of cuts that help and are cheap enough, the one that removes most; without any, the cheapest. The last term
+    # settles ties
+    value = np.where((lost <= max_good_loss) & (gone > lost), 1 + gone, -lost)
     return np.argmax(value - lost * 1e-9, axis=1)
 
 
