@@ -7,14 +7,14 @@ so that a reader takes a range of hashes) and ENTRIES (what the keys belong to, 
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from schemas.errors import SchemaError
+from schemas.versioned import read_versioned
 
 INDEX_VERSION: Final = 1
 INDEX_NAME = "index.json"
@@ -92,7 +92,7 @@ def read_index(folder: str | Path) -> Index:
     """Reads an index; one that is not there yet is empty. Raises SchemaError saying what is wrong with it."""
     path = Path(folder) / INDEX_NAME
     try:
-        raw = json.loads(path.read_bytes())
+        return read_versioned(path, Index, INDEX_VERSION, "index")
     except FileNotFoundError:
         ours = (SEGMENTS, ".lock")  # of a first run that was killed
         if path.parent.exists() and any(child.name not in ours for child in path.parent.iterdir()):
@@ -101,13 +101,3 @@ def read_index(folder: str | Path) -> Index:
                 "or not there yet"
             ) from None
         return Index()
-    except (OSError, ValueError) as error:
-        raise SchemaError(f"{path} cannot be read as JSON ({error})") from error
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if version != INDEX_VERSION:
-        raise SchemaError(f"{path} has schema version {version!r}; this sluice reads version {INDEX_VERSION}")
-    try:
-        return Index.model_validate(raw)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()[:5])
-        raise SchemaError(f"{path} is not a valid index: {problems}") from error

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from schemas.errors import SchemaError
 from schemas.recipe import ImageTokens
+from schemas.versioned import read_versioned
 
 MANIFEST_VERSION: Final = 1
 MANIFEST_NAME = "manifest.json"
@@ -101,19 +101,9 @@ def read_manifest(folder: str | Path) -> Manifest:
     """Reads a dataset's manifest; raises SchemaError saying what is wrong with the folder."""
     path = Path(folder) / MANIFEST_NAME
     try:
-        raw = json.loads(path.read_bytes())
+        return read_versioned(path, Manifest, MANIFEST_VERSION, "manifest")
     except FileNotFoundError:
         raise SchemaError(
             f"{folder} has no {MANIFEST_NAME}: it is not a finished dataset. `sluice curate` writes the manifest last; "
             "run it again to finish an interrupted run"
         ) from None
-    except (OSError, ValueError) as error:
-        raise SchemaError(f"{path} cannot be read as JSON ({error})") from error
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if version != MANIFEST_VERSION:
-        raise SchemaError(f"{path} has schema version {version!r}; this sluice reads version {MANIFEST_VERSION}")
-    try:
-        return Manifest.model_validate(raw)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()[:5])
-        raise SchemaError(f"{path} is not a valid manifest: {problems}") from error
