@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
@@ -117,13 +118,18 @@ def planted(data: str | None, size: str) -> Corpus:
 
 
 def natural(data: str) -> Corpus | None:
-    """DATA/dedup: revisions of real documents, docs.jsonl.gz, and every pair that reaches 0.5, all_pairs_J50.jsonl.gz
-    (`a`, `b`, `jaccard_w5`); None when it is not there."""
+    """DATA/dedup: revisions of real documents, docs.jsonl.gz (`id`, `text`, `source`), and every pair that reaches 0.5,
+    all_pairs_J50.jsonl.gz (`a`, `b`, `jaccard_w5`); None when it is not there."""
     folder = Path(data) / "dedup"
     if not (folder / "docs.jsonl.gz").exists():
         return None
     rows, pairs = (_lines(folder / f"{name}.jsonl.gz") for name in ("docs", "all_pairs_J50"))
-    documents = [{"id": row["id"], "text": row["text"], "source": "dedup", "kind": "natural"} for row in rows]
+    documents = [
+        {"id": row["id"], "text": row["text"], "kind": "natural"}
+        | {"source": re.sub(r"[^\w.-]+", "_", row.get("source", "natural"))}  # also a file's name
+        for row in rows
+    ]
+    documents.sort(key=lambda document: document["source"])
     order = {document["id"]: number for number, document in enumerate(documents)}
     listed = {}
     for pair in pairs:
