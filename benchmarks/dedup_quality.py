@@ -12,14 +12,14 @@ import gzip
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
 from typing import Any
 
 from benchmarks.dedup_planted import Plan, plant, pools
 from benchmarks.dedup_runs import COMPONENTS, MINHASH, Decision, Document, Peers, curate, laid_out
-from benchmarks.dedup_truth import Pairs, candidate_probability, neighbours
+from benchmarks.dedup_truth import Pairs, candidate_probability, exact_pairs, neighbours
 
 #: two documents of this Jaccard similarity are the same
 SAME = 0.8
@@ -156,36 +156,45 @@ def decisions(corpus: Corpus, peers: Peers, work: Path) -> tuple[dict[str, Decis
 
 
 def run(data: str | None, size: str, peers: Peers, work: Path) -> tuple[dict[str, Any], dict[str, bool]]:
-    """(what was found, by corpus; the claims made of it, each true or not)."""
-    corpora = [planted(data, size)]
+    """(what was found, by corpus; the targets, each met or not). The natural documents are judged twice, by the pairs
+    that come with them and by those that are counted here: the two differ in what a word is."""
+    corpora = [[planted(data, size)]]
     if data and (real := natural(data)) is not None:
-        corpora.append(real)
+        corpora.append([real, replace(real, name="natural, counted", pairs=exact_pairs(real.documents, BANDS[0]))])
     results: dict[str, Any] = {}
     claims: dict[str, bool] = {}
-    for corpus in corpora:
-        found, alarms = decisions(corpus, peers, work)
-        ids = {document["id"] for document in corpus.documents}
-        gone = {name: ids - decided.kept for name, decided in found.items()}
-        results[corpus.name] = {
-            "documents": len(corpus.documents),
-            "true_pairs": sum(similarity >= SAME for similarity in corpus.pairs.values()),
-            "tools": {name: score(corpus, decided) for name, decided in found.items()},
-            "removed_by_source": {"due": shares(corpus.documents, "source", expected_removals(corpus))}
-            | {name: shares(corpus.documents, "source", removed) for name, removed in gone.items()},
-            "removed_by_kind": {"due": shares(corpus.documents, "kind", expected_removals(corpus))}
-            | {name: shares(corpus.documents, "kind", removed) for name, removed in gone.items()},
-            "removed_by_similarity": {name: removed_by_similarity(corpus, each) for name, each in found.items()},
-            "alarms": alarms,
-        }
-        claims |= _claims(corpus.name, results[corpus.name])
+    for judged in corpora:
+        found, alarms = decisions(judged[0], peers, work)
+        for corpus in judged:
+            results[corpus.name] = _judged(corpus, found) | {"alarms": alarms}
+            claims |= _claims(corpus.name, results[corpus.name])
     return results, claims
+
+
+def _judged(corpus: Corpus, found: Mapping[str, Decision]) -> dict[str, Any]:
+    """All tables of a corpus."""
+    ids = {document["id"] for document in corpus.documents}
+    gone = {name: ids - decided.kept for name, decided in found.items()}
+    due = expected_removals(corpus)
+
+    def by(key: str) -> dict[str, dict[str, float]]:
+        return {name: shares(corpus.documents, key, some) for name, some in {"due": due, **gone}.items()}
+
+    return {
+        "documents": len(corpus.documents),
+        "true_pairs": sum(similarity >= SAME for similarity in corpus.pairs.values()),
+        "tools": {name: score(corpus, decided) for name, decided in found.items()},
+        "removed_by_source": by("source"),
+        "removed_by_kind": by("kind"),
+        "removed_by_similarity": {name: removed_by_similarity(corpus, each) for name, each in found.items()},
+    }
 
 
 def _claims(name: str, found: Mapping[str, Any]) -> dict[str, bool]:
     ours = found["tools"][VERIFIED]
     least = ours["expected_recall"] - CHANCE * ours["expected_recall_deviation"]
     claims = {
-        f"{name}: of ours, at least {MIN_PRECISION:g} of the removals are right": ours["precision"] >= MIN_PRECISION,
+        f"{name}: at least {MIN_PRECISION:g} of our removals are right": ours["precision"] >= MIN_PRECISION,
         f"{name}: our recall is that of the S-curve, or better": ours["recall"] >= least,
     }
     if "template" in found["removed_by_kind"][VERIFIED]:
