@@ -101,13 +101,16 @@ def write(folder: Path, documents: int, files: int) -> list[str]:
     return paths
 
 
-def run(size: str, work: Path, tokenizer: Callable[[Path], str]) -> tuple[dict[str, Stage], dict[str, bool]]:
-    """(table, the claims made of it); `tokenizer` trains one on a folder."""
+def run(
+    size: str, work: Path, tokenizer: Callable[[Path], str]
+) -> tuple[dict[str, Stage], dict[str, bool], dict[str, bool]]:
+    """(table, what must hold, the targets); `tokenizer` trains one on a folder."""
     few, many = DOCUMENTS[size]
     write(work / "sample", SAMPLE, 1)
     encoder = tokenizer(work / "sample")
     table: dict[str, Stage] = {}
     claims: dict[str, bool] = {}
+    targets: dict[str, bool] = {}
     costs: dict[int, Cost] = {}
     phases: dict[int, dict[str, float]] = {}
     files = write(work / "rows", many, FILES)
@@ -121,8 +124,8 @@ def run(size: str, work: Path, tokenizer: Callable[[Path], str]) -> tuple[dict[s
     growth = {"CPU seconds": costs[many].cpu_s / costs[few].cpu_s, "seconds of both dedups": dedup[many] / dedup[few]}
     for what, times in growth.items():
         table[f"{few:,} to {many:,} documents, {what}"] = Stage.of(times, {}, "times")
-        claims[f"four times the documents cost at most {MAX_GROWTH:g} times the {what}"] = times <= MAX_GROWTH
-    return table, claims
+        targets[f"four times the documents cost at most {MAX_GROWTH:g} times the {what}"] = times <= MAX_GROWTH
+    return table, claims, targets
 
 
 def rows(made: Curated, documents: int) -> dict[str, Stage]:

@@ -48,9 +48,13 @@ def _corpus(name: str, found: Mapping[str, Any]) -> list[str]:
     return parts
 
 
-def claims(made: Mapping[str, bool]) -> str:
-    """Claims, each with pass or FAIL."""
-    return table(["claim", "holds"], [[claim, "pass" if holds else "**FAIL**"] for claim, holds in made.items()])
+def claims(must_hold: Mapping[str, bool], targets: Mapping[str, bool]) -> list[str]:
+    """What must hold and what is aimed at, each with pass or FAIL."""
+    return [
+        table([name, ""], [[claim, "pass" if holds else "**FAIL**"] for claim, holds in made.items()])
+        for name, made in {"must hold": must_hold, "target": targets}.items()
+        if made
+    ]
 
 
 def absent(reasons: Mapping[str, str]) -> str:
