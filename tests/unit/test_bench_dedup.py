@@ -145,6 +145,8 @@ def test_scores_of_a_case_worked_out_by_hand():
     nothing = score(tiny, Decision(frozenset("abcdef"), {}))
     assert (nothing["removed"], nothing["missed"], nothing["precision"], nothing["recall"]) == (0, 2, 1, 0)
     assert nothing["expected_recall"] == pytest.approx((candidate_probability(0.9) + candidate_probability(0.8)) / 2)
+    apart = score(tiny, Decision(frozenset("abdef"), {"a": "1", "d": "1", "b": "2", "c": "2"}))
+    assert apart["pair_recall"] == 0.5  # a and b are in a cluster, not in the same
     wrong = score(tiny, Decision(frozenset("abcde"), {}))  # f went for nothing
     assert (wrong["removed"], wrong["right"], wrong["precision"], wrong["pairs_stated"]) == (1, 0, 0, 0)
 
