@@ -1,6 +1,6 @@
 """bench-dedup_audio: audio.near_dedup on real recordings and what becomes of them, beside audfprint.
 
-    DATA=../shared/data make bench-dedup_audio        or: python -m benchmarks.dedup_audio DATA
+    DATA=folder make bench-dedup_audio        or: python -m benchmarks.dedup_audio DATA
 
 Reads the clips of at least two seconds in DATA/audio/wds/speech*.tar and makes copies of each: every attack of ATTACKS.
 Recall is the share of an attack's copies that are proposed and verified as duplicates of their original; precision the
@@ -218,7 +218,7 @@ def run(data: Path) -> None:
 
 def main() -> None:
     """Runs it on the folder named as an argument or in DATA."""
-    data = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("DATA", "../shared/data"))
+    data = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("DATA", ""))
     if not (data / "audio" / "wds").is_dir():
         raise SystemExit(f"{data / 'audio' / 'wds'} does not exist; give the data folder as an argument or in DATA")
     run(data)

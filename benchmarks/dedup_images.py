@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.harness import peer_python, size
+from benchmarks.harness import RESULTS, machine, peer_python, size
 from benchmarks.image_attacks import ATTACKS
 from schemas.sample import SENTINEL, sample_batch
 from transforms.media import media_part
@@ -200,11 +201,14 @@ def run(data: Path) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Prints the tables."""
+    """Prints the tables and writes benchmarks/results/dedup_images.json."""
     data = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("DATA", ""))
     if not (data / "images").is_dir():
         raise SystemExit(f"{data / 'images'} does not exist; give the data folder as an argument or in DATA")
-    for found in run(data):
+    where, tables = machine(), run(data)
+    written = {"date": date.today().isoformat(), "size": size(), "tables": tables, "machine": where}
+    (RESULTS / "dedup_images.json").write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n")
+    for found in tables:
         table = Table(title=found["title"], title_justify="left", box=None)
         for at, column in enumerate(found["columns"]):
             table.add_column(column, justify="right" if at else "left")
