@@ -143,6 +143,13 @@ def test_the_best_score_is_kept_and_one_without_goes_first():
     assert ranked(values, order="lowest") == [7, 2, 4, 5, 0, 3, 6, 1, 8]
 
 
+def test_scores_next_to_each_other_and_very_large_integers_are_ordered():
+    assert ranked([1.0, np.nextafter(1.0, 2.0), np.nextafter(1.0, 0.0)]) == [1, 0, 2]
+    batch = pa.record_batch({"count": pa.array([2**60, None, 2**62, -(2**63), 2**53 + 1], pa.int64())})
+    rank = rank_of(ByColumn(column="count"), batch)
+    assert np.argsort(rank, kind="stable").tolist() == [2, 0, 4, 3, 1]
+
+
 def test_a_score_that_is_not_there_is_an_error():
     for column, complaint in (("score.none", "no column 'score.none'"), ("text", "not a number")):
         with pytest.raises(SchemaError, match=complaint):

@@ -45,13 +45,12 @@ def rank_of(keep: Keep, batch: pa.RecordBatch) -> np.ndarray:
         length = pc.utf8_length(batch.column("text")).to_numpy(zero_copy_only=False)
         return np.uint64(2**63) - length.astype(np.uint64)
     assert isinstance(keep, ByColumn)
-    values = pc.cast(batch.column(keep.column), pa.float64()).to_numpy(zero_copy_only=False).astype(np.float64)
+    values = pc.cast(batch.column(keep.column), pa.float64(), safe=False).to_numpy(zero_copy_only=False).copy()
     missing = np.isnan(values)
     if keep.order == "highest":
         values = -values
     bits = (values + 0.0).view(np.uint64)  # -0.0 becomes 0.0
     top = np.uint64(1) << np.uint64(63)
     ascending = np.where(bits & top, ~bits, bits | top)  # the order of floats, as unsigned numbers
-    rank = (ascending >> np.uint64(1)) + np.uint64(1)
-    rank[missing] = top + np.uint64(1)
-    return rank
+    ascending[missing] = np.uint64(2**64 - 1)  # infinities are well inside: only NaNs would be beyond them
+    return ascending
