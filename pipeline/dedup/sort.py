@@ -41,10 +41,7 @@ class SortKeys:
         parts = dropped.column("part").to_numpy()
         alive = ~np.isin(row, gone[parts < 0])
         of_part = columns["part"] >= 0
-        named, taken = (
-            rows << np.uint64(32) | part.astype(np.uint32) for rows, part in ((row, columns["part"]), (gone, parts))
-        )
-        alive &= ~(of_part & np.isin(named, taken[parts >= 0]))
+        alive &= ~(of_part & np.isin(_names(row, columns["part"]), _names(gone, parts)[parts >= 0]))
         return {name: values[alive] for name, values in columns.items()}
 
 

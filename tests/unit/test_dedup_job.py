@@ -19,8 +19,9 @@ from pipeline.dedup.components import connect
 from pipeline.dedup.graph import forest, greedy
 from pipeline.dedup.job import run_dedup
 from pipeline.dedup.records import INDEX_UNIT, KEYS, PAIRS, batch_of
-from pipeline.dedup.shuffle import Columns, write_sorted
+from pipeline.dedup.shuffle import Columns, read_reports, write_sorted
 from pipeline.dedup.task import DedupTask, IndexRun, Phase, Sizes, neighbours
+from pipeline.dedup.verify import VerifyPairs
 from pipeline.storage import write_arrow
 from pipeline.workdir import DROPS, read_drops
 from schemas.index import INDEX_KEYS
@@ -274,6 +275,26 @@ def test_an_index_comes_before_everything_and_loses_nothing(fresh, units, old, s
     new = {name for name in shifted if not name.startswith("-")}
     assert clustered.keys() == new
     assert counted["removed_by_components"] == told["removed_by_components"] == len(new)
+
+
+@pytest.mark.parametrize("sizes", [SMALL, Sizes(graph_edges=1, fewest=1), Sizes()])
+def test_what_components_would_remove_is_new(tmp_path, sizes):
+    old = [[("abc", 1), ("def", 1)]]  # tied to each other by a new row
+    _, counted = outcome(make_task(tmp_path / "a", Letters(Params()), [[("ad", 1)]], sizes, old=old))
+    assert (counted["removed"], counted["removed_by_components"]) == (0, 1)
+    removed, counted = outcome(make_task(tmp_path / "b", Components(Params()), [[("ad", 1)]], sizes, old=old))
+    assert (removed.keys(), counted["removed_by_components"]) == ({"0/0"}, 1)
+
+
+def test_one_unit_with_very_many_pairs_is_verified_in_pieces(tmp_path):
+    letters = "abcdefghijkl"
+    units = [[("xyz", 1)], [(letters[k % 12] + letters[k // 12 % 12] + "xyz", 1 + k % 3) for k in range(1000)]]
+    whole = make_task(tmp_path / "whole", Letters(Params()), units, Sizes())
+    task = make_task(tmp_path / "pieces", Letters(Params()), units, Sizes(verify_pairs=20_000, fewest=1))
+    assert outcome(task) == outcome(whole)
+    counts = [report["candidate_pairs"] for report in read_reports(task.files("verified-*.arrow"))]
+    assert len(counts) == 4 == len(VerifyPairs(task).plan())
+    assert len(VerifyPairs(whole).plan()) == 1
 
 
 def test_a_chain_does_not_remove_its_end(tmp_path):
