@@ -21,7 +21,7 @@ from pipeline.specs import stage_specs
 from pipeline.units import code_versions, plan_units
 from pipeline.workdir import WORK
 from schemas.errors import SluiceError
-from schemas.manifest import Manifest
+from schemas.manifest import MANIFEST_NAME, Manifest, read_manifest
 from schemas.recipe import Recipe
 from transforms.tokens.tokenizer import Tokenizer
 
@@ -63,8 +63,11 @@ def curate(
         "tokenizer": _given_tokenizer(recipe),
     }
     folder = None if index is None else Path(index).absolute()
-    if folder == out:
-        raise SluiceError(f"{out} is both the dataset's folder and the index's; name another one for --against")
+    if folder is not None and (folder == out or folder in out.parents or out in folder.parents):
+        raise SluiceError(
+            f"the dataset's folder {out} and the index's {folder} are one, or one lies in the other; name another one "
+            "for --against"
+        )
     work = out / WORK
     with ExitStack() as stack:
         stack.enter_context(locked(out))
@@ -76,6 +79,8 @@ def curate(
             against = open_index(folder, plan, lambda before: digest(identity | {"against": before}))
         fingerprint = against.name if against else digest(identity)
         existing = finished(out, fingerprint, overwrite)
+        if against is not None and (out / MANIFEST_NAME).exists():
+            against.check_forgotten(existing) if existing is not None else against.check_replaced(read_manifest(out))
         if existing is not None and against is not None and not against.appended and not append_pending(against):
             existing = None  # the index was lost since: made again, it can be appended to a new one
         manifest = existing

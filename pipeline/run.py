@@ -141,7 +141,7 @@ def _run_dedup(run: Run, stage: int, label: str) -> None:
         "label": label,
     }
     if run.against is not None:
-        made_from["against"] = run.against.segments
+        made_from["against"] = run.against.files
     folder = run.work / "drops" / digest(made_from)
     marker = folder / "done.json"
     after = {unit.number: str(folder / f"{unit.number:08d}.arrow") for unit in run.units}

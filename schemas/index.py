@@ -8,10 +8,10 @@ so that a reader takes a range of hashes) and ENTRIES (what the keys belong to, 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.errors import SchemaError
 from schemas.versioned import read_versioned
@@ -56,12 +56,16 @@ class IndexStep(_Closed):
     signed_by: dict[str, Any]
 
 
+#: relative to the index, and nowhere else: files are read, rewritten and deleted by these names
+_Path = Annotated[str, Field(pattern=rf"^{SEGMENTS}/[0-9a-f]+/[^/.][^/]*\.arrow$")]
+
+
 class IndexFiles(_Closed):
-    """Some entries of one step; paths are relative to the index."""
+    """Some entries of one step."""
 
     step: IndexStep
-    keys: str
-    entries: str
+    keys: _Path
+    entries: _Path
     num_keys: int
     num_entries: int
 

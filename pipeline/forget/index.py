@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from pipeline.dedup.records import batch_of, columns_of
 from pipeline.forget.wanted import Wanted
 from pipeline.index.append import sweep, write_index
+from pipeline.index.files import check_files
 from pipeline.storage import map_arrow, write_arrow
 from schemas.errors import SchemaError
 from schemas.index import INDEX_ENTRIES, INDEX_KEYS, INDEX_NAME, Index, IndexFiles, Segment, read_index
@@ -26,10 +27,10 @@ Row = tuple[str, str]
 
 
 def require_index(folder: Path) -> None:
-    """Raises SchemaError when there is no index, or it cannot be read."""
+    """Raises SchemaError when there is no index, or it is not whole."""
     if not (folder / INDEX_NAME).exists():
         raise SchemaError(f"{folder} has no {INDEX_NAME}: it is no dedup index")
-    read_index(folder)
+    check_files(folder, read_index(folder))
 
 
 def names_in_index(folder: Path, wanted: Wanted) -> set[str]:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 from pipeline.dedup.records import INDEX_UNIT
 from pipeline.dedup.task import IndexRun
+from pipeline.index.files import check_files
 from pipeline.plan import Plan
 from pipeline.recipe import digest
-from schemas.errors import RecipeError, SchemaError
+from schemas.errors import RecipeError, SluiceError
 from schemas.index import Index, read_index
+from schemas.manifest import Manifest
 from transforms.dedup.base import Dedup
 
 
@@ -35,6 +37,31 @@ class Against:
         """Names of the segments before the run, in order."""
         return [segment.name for segment in self.index.segments[: self.before]]
 
+    @property
+    def files(self) -> list[str]:
+        """What those segments are now: forgetting rows gives a segment other files."""
+        return [files.keys for segment in self.index.segments[: self.before] for files in segment.files]
+
+    def check_replaced(self, manifest: Manifest) -> None:
+        """Raises SluiceError when a dataset that the run would replace is in the index: its rows would come again, and
+        all go as duplicates of themselves."""
+        if manifest.run_fingerprint in self.segments:
+            raise SluiceError(
+                f"{self.folder} holds what the dataset {manifest.name!r} kept, which this run would replace: the rows "
+                "that both have would all be dropped as duplicates of the old ones. Start another index for the new "
+                "dataset, or choose another --out for data that the index does not have"
+            )
+
+    def check_forgotten(self, manifest: Manifest) -> None:
+        """Raises SluiceError when the index lacks what a finished dataset kept, and rows were taken out of that: the
+        run would have to be made again, with them."""
+        if manifest.forgotten and not self.appended:
+            raise SluiceError(
+                f"{self.folder} lacks what the dataset {manifest.name!r} kept, and {manifest.forgotten} of its rows "
+                "were forgotten, which would come back if the run were made again. Restore the index; or clean the "
+                "input, and choose another --out"
+            )
+
     def runs(self, step: Dedup) -> tuple[IndexRun, ...]:
         """What the step is compared with."""
         name = step_name(step)
@@ -49,8 +76,8 @@ class Against:
 def open_index(folder: Path, plan: Plan, fingerprint: Callable[[list[str]], str]) -> Against:
     """Opens an index for a run; `fingerprint` names the run, given the segments before it.
 
-    Raises SchemaError when the folder is no index or lacks files, and RecipeError when the recipe has no global step,
-    or one that the index holds nothing of.
+    Raises SchemaError when the folder is no index or its files are not whole, and RecipeError when the recipe has no
+    global step, or one that the index holds nothing of.
     """
     index = read_index(folder)
     steps = dedups(plan)
@@ -67,10 +94,7 @@ def open_index(folder: Path, plan: Plan, fingerprint: Callable[[list[str]], str]
                 f"{label} makes keys that {folder} has none of, so nothing could be compared. It holds {told}. Use the "
                 "same parameters and versions, or another index"
             )
-    for files in index.files:
-        for path in (files.keys, files.entries):
-            if not (folder / path).exists():
-                raise SchemaError(f"{folder / path} is missing: the index is incomplete; restore it, or start another")
+    check_files(folder, index)
     return against
 
 

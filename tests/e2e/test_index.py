@@ -159,15 +159,75 @@ def test_what_cannot_be_compared_is_an_error(indexed: Path, tmp_path: Path) -> N
     curate(recipe(indexed, "b", tmp_path / "y", verify={"jaccard": 0.9}), Launcher(), index=str(_copy(index, tmp_path)))
     with pytest.raises(SchemaError, match=r"has files but no index\.json"):
         curate(recipe(indexed, "b", tmp_path / "z"), Launcher(), index=str(indexed / "a"))
-    with pytest.raises(SluiceError, match="both the dataset's folder and the index's"):
-        curate(recipe(indexed, "b", tmp_path / "w"), Launcher(), index=str(tmp_path / "w"))
+    for inside in ("w", "w/index", "."):
+        with pytest.raises(SluiceError, match="are one, or one lies in the other"):
+            curate(recipe(indexed, "b", tmp_path / "w"), Launcher(), index=str(tmp_path / inside))
     broken = _copy(index, tmp_path / "broken")
-    (broken / read_index(index).files[0].keys).unlink()
-    with pytest.raises(SchemaError, match="the index is incomplete"):
-        curate(recipe(indexed, "c", tmp_path / "v"), Launcher(), index=str(broken))
+    for harm, told in ((_unlink, "is missing"), (_halve, "cannot be read as Arrow"), (_other, "rows, not the")):
+        harm(broken / read_index(index).files[0].keys, index / read_index(index).files[-1].keys)
+        with pytest.raises(SchemaError, match=f"{told}.*the index is incomplete"):
+            curate(recipe(indexed, "c", tmp_path / "v"), Launcher(), index=str(broken))
+        with pytest.raises(SchemaError, match=f"{told}.*the index is incomplete"):
+            forget(indexed / "out-b", ["b20"], index=broken)
     (broken / "index.json").write_text('{"schema_version": 9}')
     with pytest.raises(SchemaError, match="schema version 9"):
         curate(recipe(indexed, "c", tmp_path / "v"), Launcher(), index=str(broken))
+
+
+def _unlink(path: Path, _: Path) -> None:
+    path.unlink()
+
+
+def _halve(path: Path, other: Path) -> None:
+    data = other.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+
+
+def _other(path: Path, other: Path) -> None:
+    shutil.copy(other, path)
+
+
+@pytest.mark.parametrize("path", ["../x.arrow", "/etc/x.arrow", "segments/../x.arrow", "segments/0a/../x.arrow"])
+def test_an_index_names_no_files_elsewhere(indexed: Path, tmp_path: Path, path: str) -> None:
+    found = json.loads((indexed / "index" / "index.json").read_bytes())
+    found["segments"][0]["files"][0]["entries"] = path
+    (tmp_path / "index.json").write_text(json.dumps(found))
+    with pytest.raises(SchemaError, match=r"is not a valid index: segments\.0\.files\.0\.entries"):
+        read_index(tmp_path)
+
+
+def test_a_dataset_that_the_index_holds_is_not_replaced(indexed: Path, tmp_path: Path) -> None:
+    index, out = _copy(indexed / "index", tmp_path), tmp_path / "out-b"
+    shutil.copytree(indexed / "out-b", out)
+    before = (out / "manifest.json").read_bytes(), (index / "index.json").read_bytes()
+    with pytest.raises(SluiceError, match="would all be dropped as duplicates of the old ones"):
+        curate(recipe(indexed, "b", out, verify={"jaccard": 0.9}), Launcher(), index=str(index), overwrite=True)
+    assert before == ((out / "manifest.json").read_bytes(), (index / "index.json").read_bytes())
+
+
+def test_what_was_forgotten_does_not_come_back_when_the_index_is_lost(indexed: Path, tmp_path: Path) -> None:
+    out, index = tmp_path / "out-a", tmp_path / "index"
+    shutil.copytree(indexed / "out-a", out)
+    forget(out, ["a7"])
+    with pytest.raises(SluiceError, match=r"lacks what .* kept, and 1 of its rows were forgotten"):
+        curate(recipe(indexed, "a", out), Launcher(), index=str(index))
+    assert curate(recipe(indexed, "a", out), Launcher(), index=str(indexed / "index")).unchanged
+
+
+def test_killed_and_taken_up_when_the_index_has_forgotten(indexed: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    index = _without_last(_without_last(_copy(indexed / "index", tmp_path)))
+    shutil.copytree(indexed / "out-a", tmp_path / "out-a")
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.curate, "pack_shards", killed)
+        with pytest.raises(KeyboardInterrupt):
+            curate(recipe(indexed, "b", tmp_path / "out-b"), Launcher(), index=str(index))
+    assert forget(tmp_path / "out-a", ["a3", "a20"], index=index)["absent"]
+    curate(recipe(indexed, "b", tmp_path / "out-b"), Launcher(), index=str(index))
+    # b0 repeats a3, and b10 is an edit of a20
+    assert removed(tmp_path / "out-b").keys() == {"b1", "b2", "b3", "b4", "b11", "b12", "b13", "b14", "b31"}
 
 
 def _copy(index: Path, folder: Path) -> Path:
