@@ -28,7 +28,10 @@ def curate(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset of another recipe.")] = False,
     against: Annotated[
         str | None,
-        typer.Option(help="A dedup index: what it holds is dropped from this data, what is kept is appended to it."),
+        typer.Option(
+            help="A dedup index, made if it is not there: what it holds is dropped from this data, and what this run keeps "
+            "is added to it."
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the manifest's counts as JSON.")] = False,
     flags: Annotated[list[str] | None, typer.Argument(help="After --: flags for the Beam runner.")] = None,

@@ -76,12 +76,13 @@ def curate(
         against = None
         if folder is not None:
             stack.enter_context(locked(folder))
+            append_pending(folder)
             against = open_index(folder, plan, lambda before: digest(identity | {"against": before}))
         fingerprint = against.name if against else digest(identity)
         existing = finished(out, fingerprint, overwrite)
         if against is not None and (out / MANIFEST_NAME).exists():
             against.check_forgotten(existing) if existing is not None else against.check_replaced(read_manifest(out))
-        if existing is not None and against is not None and not against.appended and not append_pending(against):
+        if existing is not None and against is not None and not against.appended:
             existing = None  # the index was lost since: made again, it can be appended to a new one
         manifest = existing
         if manifest is None:

@@ -49,8 +49,8 @@ def finished(out: Path, fingerprint: str, overwrite: bool) -> Manifest | None:
             return existing
         if not overwrite:
             raise SluiceError(
-                f"{out} holds the dataset {existing.name!r} of another recipe, input or version; choose another --out, "
-                "or pass --overwrite to replace it"
+                f"{out} holds the dataset {existing.name!r} of another recipe, input, index or version; choose another "
+                "--out, or pass --overwrite to replace it"
             )
     elif not (out / WORK / _COMMITTING).exists():
         strangers = [name for name in OWNED if (out / name).exists()]

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 
 from pipeline.dedup.records import batch_of, columns_of
 from pipeline.forget.wanted import Wanted
-from pipeline.index.append import sweep, write_index
+from pipeline.index.append import append_pending, sweep, unlisted, write_index
 from pipeline.index.files import check_files
 from pipeline.storage import map_arrow, write_arrow
 from schemas.errors import SchemaError
@@ -38,20 +38,22 @@ def names_in_index(folder: Path, wanted: Wanted) -> set[str]:
     return {name for files in read_index(folder).files for name in _matching(folder, files, wanted)[1]}
 
 
-def forget_in_index(folder: Path, wanted: Wanted, rows: Iterable[Row] = ()) -> dict[str, Any]:
-    """Takes the entries that `wanted` names, and those of `rows`, out of an index, which the caller holds
-    (outputs.locked); returns what was done, and whether all of it is absent.
+def forget_in_index(folder: Path, wanted: Wanted, rows: Iterable[Row] = (), segment: str = "") -> dict[str, Any]:
+    """Takes the entries that `wanted` names, and those of `rows` in the segment of that name, out of an index; returns
+    what was done, and whether all of it is absent. The caller holds the index (outputs.locked).
 
-    An entry of a row goes with all the others of that row, whatever names it: of other steps, and of its media parts.
+    An entry of a row goes with all the others of that row in its segment, whatever names it: of other steps, and of its
+    media parts.
     """
+    append_pending(folder)
     index = read_index(folder)
-    gone = set(rows)
-    for files in index.files:
-        gone |= _matching(folder, files, wanted)[0]
+    check_files(folder, index)
+    gone: dict[str, set[Row]] = {held.name: set() for held in index.segments} | {segment: set(rows)}
+    for held in index.segments:
+        for files in held.files:
+            gone[held.name] |= _matching(folder, files, wanted)[0]
     done: dict[str, Any] = {"index": str(folder), "rewritten": [], "entries": 0, "rows": 0}
-    segments = []
-    for segment in index.segments:
-        segments.append(_without(folder, segment, index.generation + 1, gone, done))
+    segments = [_without(folder, held, index.generation + 1, gone[held.name], done) for held in index.segments]
     left = index
     if done["entries"]:
         left = write_index(folder, index.model_copy(update={"segments": segments}))
@@ -128,14 +130,15 @@ def _rewritten(
     return files.model_copy(update=changed)
 
 
-def _present(folder: Path, index: Index, wanted: Wanted, gone: set[Row]) -> bool:
-    """Whether any file of the index still has something of it; files that it does not list count too."""
-    paths = {files.entries for files in index.files}
-    on_disk = {str(path.relative_to(folder)) for path in folder.rglob("*.entries.arrow")}
-    for path in sorted(paths | on_disk):
-        for batch in map_arrow(folder / path):
-            strings = [batch.column(name) for name in ("id", "source", "url")]
-            named = wanted.match(batch.num_rows, strings=strings, digests=[batch.column("media_sha256")])
-            if named.rows.any() or _goes(batch, gone).any():
-                return True
+def _present(folder: Path, index: Index, wanted: Wanted, gone: dict[str, set[Row]]) -> bool:
+    """Whether any file of the index still has something of it, or there is a file that the index does not list."""
+    if unlisted(folder, index):
+        return True
+    for segment in index.segments:
+        for files in segment.files:
+            for batch in map_arrow(folder / files.entries):
+                strings = [batch.column(name) for name in ("id", "source", "url")]
+                named = wanted.match(batch.num_rows, strings=strings, digests=[batch.column("media_sha256")])
+                if named.rows.any() or _goes(batch, gone[segment.name]).any():
+                    return True
     return False

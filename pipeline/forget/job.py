@@ -73,7 +73,7 @@ def forget(
         certificate["forgotten_before"] = sorted(found.buried | known)
         if index is not None:  # first, while the ledger still knows whose texts and pictures are meant
             rows = {(line.values["source"], line.values["id"]) for line in found.lines if line.values["part"] is None}
-            certificate["index"] = forget_in_index(Path(index), wanted, rows)
+            certificate["index"] = forget_in_index(Path(index), wanted, rows, manifest.run_fingerprint)
         if not found.lines:
             write_report(folder)
             return certificate | _proved(folder, Needles([n for n in wanted.names if n not in found.graves]))

@@ -86,14 +86,15 @@ def open_index(folder: Path, plan: Plan, fingerprint: Callable[[list[str]], str]
     names = [segment.name for segment in index.segments]
     before = next((k for k in range(len(names)) if names[k] == fingerprint(names[:k])), len(names))
     against = Against(folder, index, fingerprint(names[:before]), before)
-    known = {files.step.name: files.step.signed_by for files in index.files}
-    for _, label, step in steps:
-        if index.segments and step_name(step) not in known:
-            told = "; ".join(f"{made['use']} with {made['with']}" for made in known.values())
-            raise RecipeError(
-                f"{label} makes keys that {folder} has none of, so nothing could be compared. It holds {told}. Use the "
-                "same parameters and versions, or another index"
-            )
+    for segment in index.segments[:before]:
+        known = {files.step.name: files.step.signed_by for files in segment.files}
+        for _, label, step in steps:
+            if step_name(step) not in known:
+                told = "; ".join(f"{made['use']} with {made['with']}" for made in known.values())
+                raise RecipeError(
+                    f"{label} makes keys that {folder} has none of for {segment.dataset}, so nothing could be compared "
+                    f"with that. It holds {told}. Use the same parameters and versions, or another index"
+                )
     check_files(folder, index)
     return against
 

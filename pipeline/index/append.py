@@ -15,8 +15,23 @@ from pipeline.dedup.shuffle import Columns, read_report, write_report, write_sor
 from pipeline.index.against import Against, step_name
 from pipeline.plan import StageKey
 from pipeline.storage import map_arrow, write_arrow, write_bytes
-from schemas.index import INDEX_ENTRIES, INDEX_KEYS, INDEX_NAME, SEGMENTS, Index, IndexFiles, IndexStep, Segment
+from schemas.errors import SchemaError
+from schemas.index import (
+    INDEX_ENTRIES,
+    INDEX_KEYS,
+    INDEX_NAME,
+    SEGMENTS,
+    Index,
+    IndexFiles,
+    IndexStep,
+    Segment,
+    read_index,
+)
+from schemas.manifest import read_manifest
 from transforms.dedup.base import Dedup
+
+#: what a run leaves beside its segment's files until the segment is listed
+_PENDING = "segment.json"
 
 #: rows whose evidence is made at once: a row may hold pictures
 _TAKEN_ROWS = 256
@@ -84,7 +99,7 @@ def segment_of(against: Against, dataset: str, tasks: list[IndexTask], steps: li
         made = IndexStep(name=step_name(step), signed_by=step.signed_by())
         files.append(IndexFiles(step=made, keys=keys, entries=entries, **facts))
     segment = Segment(name=against.name, dataset=dataset, files=files)
-    write_bytes(_pending(against), segment.model_dump_json().encode())
+    write_bytes(against.folder / SEGMENTS / against.name / _PENDING, segment.model_dump_json().encode())
     return segment
 
 
@@ -94,18 +109,19 @@ def append_segment(against: Against, segment: Segment) -> Index:
     return write_index(against.folder, against.index.model_copy(update={"segments": segments}))
 
 
-def append_pending(against: Against) -> bool:
-    """Lists the segment that an earlier run wrote before it was killed; false when there is none."""
-    try:
-        segment = Segment.model_validate_json(_pending(against).read_bytes())
-    except FileNotFoundError:
-        return False
-    append_segment(against, segment)
-    return True
-
-
-def _pending(against: Against) -> Path:
-    return against.folder / SEGMENTS / against.name / "segment.json"
+def append_pending(folder: Path) -> None:
+    """Lists the segments of runs that were killed between committing their datasets and this, in an index that is held.
+    Raises SchemaError when the folder is no index."""
+    index = read_index(folder)
+    known = {segment.name for segment in index.segments}
+    for path in sorted((folder / SEGMENTS).glob(f"*/{_PENDING}")):
+        try:
+            segment = Segment.model_validate_json(path.read_bytes())
+            committed = read_manifest(segment.dataset).run_fingerprint
+        except (ValueError, SchemaError):
+            continue  # a run that was killed before its commit: it writes its files again
+        if segment.name == committed and segment.name not in known:
+            index = write_index(folder, index.model_copy(update={"segments": [*index.segments, segment]}))
 
 
 def write_index(folder: Path, index: Index) -> Index:
@@ -118,10 +134,14 @@ def write_index(folder: Path, index: Index) -> Index:
 
 def sweep(folder: Path, index: Index) -> None:
     """Removes what the index does not list: leftovers of runs that were killed."""
-    listed = {folder / path for s in index.segments for f in s.files for path in (f.keys, f.entries)}
-    for path in sorted((folder / SEGMENTS).glob("*/*")):
-        if path not in listed:
-            path.unlink()
+    for path in unlisted(folder, index):
+        path.unlink()
+
+
+def unlisted(folder: Path, index: Index) -> list[Path]:
+    """The files in the folders of segments that the index does not list."""
+    listed = {folder / path for files in index.files for path in (files.keys, files.entries)}
+    return [path for path in sorted((folder / SEGMENTS).glob("*/*")) if path not in listed]
 
 
 def _entries_of(unit: SignedUnit) -> tuple[Columns, np.ndarray, np.ndarray]:
@@ -129,7 +149,7 @@ def _entries_of(unit: SignedUnit) -> tuple[Columns, np.ndarray, np.ndarray]:
     found = columns_of(map_arrow(unit.keys), KEYS)
     kept, final = (_identities(map_arrow(path)) for path in (unit.kept, unit.final))
     row = found["node"].astype(np.int64)
-    alive = pc.is_in(kept[0], final[0]).to_numpy(zero_copy_only=False)[row]
+    alive = pc.is_in(kept[0], _with_parents(final[0])).to_numpy(zero_copy_only=False)[row]
     of_part = found["part"] >= 0
     if of_part.any():
         there = set(final[1])
@@ -141,6 +161,17 @@ def _entries_of(unit: SignedUnit) -> tuple[Columns, np.ndarray, np.ndarray]:
     entries, number = np.unique(node, return_inverse=True)
     columns = {name: found[name] for name in ("band", "hi", "lo", "part")} | {"entry": number.astype(np.uint32)}
     return columns, entries["row"], entries["part"]
+
+
+def _with_parents(names: pa.Array) -> pa.Array:
+    """What tells rows apart, and what told the rows apart that later steps made them of: ids `parent#k`."""
+    found = set(names.to_pylist())
+    children = list(found)
+    while children:
+        parents = {name.rpartition("#")[0] for name in children if "#" in name.rpartition("\0")[2]}
+        children = list(parents - found)
+        found |= parents
+    return pa.array(sorted(found), pa.string())
 
 
 def _identities(batches: list[pa.RecordBatch]) -> tuple[pa.Array, list[tuple[str, int]]]:

@@ -172,6 +172,9 @@ def check_dedup(step: Dedup | SpanDedup, batch: pa.RecordBatch) -> Keys | SpanKe
     _hold(len(set(lengths.values())) == 1, f"the key arrays differ in length: {lengths}")
     _hold(keys.key.shape == (len(keys.row), 2), f"key is {keys.key.shape}, not [n, 2]")
     (_spans_are_text if isinstance(keys, SpanKeys) else _keys_name_what_is_there)(batch, keys)
+    if isinstance(step, Dedup) and step.proof:
+        nodes = set(zip(keys.row.tolist(), keys.part.tolist(), strict=True))
+        _hold(len(nodes) == len(keys.row), "two keys of one row or part, where equal keys are proof")
     _same_keys("a second run", keys, _signed(step, batch))
     shipped = pickle.loads(pickle.dumps(type(step)(step.params)))  # noqa: S301 - our own bytes
     shipped.setup()

@@ -16,6 +16,7 @@ import pipeline.curate
 from pipeline.curate import curate
 from pipeline.forget import forget
 from pipeline.graph import Launcher
+from pipeline.index.append import _with_parents
 from pipeline.recipe import resolve
 from pipeline.storage import map_arrow
 from schemas.errors import RecipeError, SchemaError, SluiceError
@@ -149,6 +150,38 @@ def test_killed_between_the_commit_and_the_index(crawls: Path, tmp_path: Path, m
     shutil.rmtree(index)  # an index that was lost is made again
     assert not curate(made, Launcher(), index=index).unchanged
     assert len(read_index(index).segments) == 1
+
+
+def test_a_killed_runs_segment_is_listed_before_another_run_goes_on(crawls: Path, tmp_path: Path, monkeypatch: Any):
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    index = str(tmp_path / "index")
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline.curate, "append_segment", killed)
+        with pytest.raises(KeyboardInterrupt):
+            curate(recipe(crawls, "a", tmp_path / "a"), Launcher(), index=index)
+    curate(recipe(crawls, "b", tmp_path / "b"), Launcher(), index=index)
+    assert [segment.dataset for segment in read_index(index).segments] == [str(tmp_path / "a"), str(tmp_path / "b")]
+    assert len(removed(tmp_path / "b")) == 11
+    assert curate(recipe(crawls, "a", tmp_path / "a"), Launcher(), index=index).unchanged
+
+
+def test_every_run_must_have_been_signed_alike(crawls: Path, tmp_path: Path) -> None:
+    index = str(tmp_path / "index")
+    curate(recipe(crawls, "a", tmp_path / "a"), Launcher(), index=index)
+    made = recipe(crawls, "b", tmp_path / "b")
+    only_exact = made.model_copy(update={"steps": [made.steps[0], made.steps[2]]})
+    curate(only_exact, Launcher(), index=index)
+    with pytest.raises(RecipeError, match=r"2:text.minhash_dedup makes keys that .* has none of for .*/b, so nothing"):
+        curate(recipe(crawls, "c", tmp_path / "c"), Launcher(), index=index)
+
+
+def test_rows_that_later_steps_took_apart_are_in_the_index() -> None:
+    final = pa.array(["f/1#3\0f/1#3#0", "f/1#9\0p#1#2"])
+    found = set(_with_parents(final).to_pylist())
+    assert {"f/1#3\0f/1#3", "f/1#3\0f/1#3#0", "f/1#9\0p#1", "f/1#9\0p"} <= found
+    assert "f/1#9\0f/1#9" not in found
 
 
 def test_what_cannot_be_compared_is_an_error(indexed: Path, tmp_path: Path) -> None:

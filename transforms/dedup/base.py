@@ -73,7 +73,8 @@ class Dedup(ABC, GlobalStep, Generic[P]):
 
     @property
     def proof(self) -> bool:
-        """Whether equal keys are proof of a duplicate (exact steps) or only propose a pair (LSH)."""
+        """Whether equal keys are proof of a duplicate (exact steps: one key a row or part), or only propose a pair
+        (LSH: any number)."""
         return True
 
     @property
