@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.pictures import photo
+from transforms import kernels
 from transforms.image.phash import low_frequencies, mirrored, phash, squares
 from transforms.kernels.pictures import (
     COLOUR_SIDE,
     FLAT,
-    MIN_OVERLAP,
     SIDE,
     SPARED,
-    align,
     colour,
     detail,
-    halved,
     warped,
 )
+from transforms.kernels.registration import MIN_OVERLAP, align, halved, solved
 
 STILL = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
 PLACES = [STILL, np.array([0.9, 0.02, 1.5, -0.03, 0.95, -2.25]), np.array([1.15, 0.0, 0.0, 0.05, 1.1, 3.0])]
@@ -80,6 +82,21 @@ def test_pictures_are_laid_over_each_other_as_numpy_does(place: np.ndarray) -> N
 def test_halves_are_means() -> None:
     a = thumbnail(3)
     np.testing.assert_allclose(halved(a), a.reshape(SIDE // 2, 2, SIDE // 2, 2).mean(axis=(1, 3)), rtol=0, atol=1e-9)
+
+
+def test_equations_are_solved_as_lapack_does() -> None:
+    rows = np.random.default_rng(5).normal(size=(50, 8)) * 10.0 ** np.arange(-4, 4)
+    normal, right = rows.T @ rows, rows.T @ np.arange(50.0)
+    normal[np.diag_indices(8)] *= 1.001
+    np.testing.assert_allclose(solved(normal, right), np.linalg.solve(normal, right), rtol=1e-9)
+
+
+def test_no_kernel_needs_scipy() -> None:
+    """numba hands np.linalg on to scipy's LAPACK, which `pip install sluice` does not bring."""
+    folder = Path(kernels.__file__).parent
+    assert [
+        path.name for path in folder.glob("*.py") if re.search(r"np\.linalg\.\w+\(|scipy\.\w", path.read_text())
+    ] == []
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -234,6 +234,26 @@ def test_what_cannot_be_decoded_has_no_key(name: str) -> None:
     assert keys_of(step(min_terms=0), media_fixture(name)) == [set()]
 
 
+@pytest.mark.parametrize("size", [(100_000, 2), (2, 100_000), (30_000, 400)])
+def test_a_long_picture_is_reduced_on_its_long_side(size: tuple[int, int]) -> None:
+    """Pillow's resize takes a hundred bytes a pixel of the longer side, times as many views."""
+    small = load_small(encoded(Image.new("L", size, 200), "PNG"), DecodeParams(), "L")
+    assert small is not None and max(small.size) <= 6144 and min(small.size) >= min(*size, 192)
+    assert np.asarray(small).min() == 200
+
+
+def test_a_palette_is_reduced_as_true_colours_are() -> None:
+    image = photo(3, (1600, 1400)).quantize(64)
+    clear = image.copy()
+    clear.info["transparency"] = 5
+    for palette in (image, clear):
+        true = palette.convert("RGBA") if "transparency" in palette.info else palette.convert("RGB")
+        true = Image.alpha_composite(Image.new("RGBA", true.size, "white"), true.convert("RGBA")).convert("RGB")
+        made = [load_small(encoded(one, "PNG"), DecodeParams(), "YCbCr") for one in (palette, true)]
+        assert made[0] is not None and made[1] is not None and made[0].size == made[1].size == (229, 200)
+        assert np.abs(np.asarray(made[0], int) - np.asarray(made[1], int)).max() <= 2
+
+
 def test_pictures_are_compared_as_they_are_shown() -> None:
     image = photo(7)
     turned = Image.Exif()
