@@ -15,6 +15,8 @@ from transforms.image.phash import low_frequencies, mirrored, phash, squares
 from transforms.kernels.pictures import (
     COLOUR_SIDE,
     FLAT,
+    FLAT_BESIDE,
+    MIN_BESIDE,
     SIDE,
     SPARED,
     colour,
@@ -47,6 +49,13 @@ def plain_warped(a: np.ndarray, place: np.ndarray, scale: float) -> np.ndarray:
     return np.where(beside, np.nan, above * (1 - q) + below * q)
 
 
+def plain_beside(one: np.ndarray, two: np.ndarray) -> float:
+    one, two = (w - w.mean(0) - w.mean(1, keepdims=True) + w.mean() for w in (one, two))
+    if max(one.std(), two.std()) < FLAT_BESIDE or min(one.var(), two.var()) < MIN_BESIDE * max(one.var(), two.var()):
+        return 1.0
+    return float(max(0.0, (one * two).mean() / (one.std() * two.std()))) ** 0.5
+
+
 def plain_detail(a: np.ndarray, b: np.ndarray, place: np.ndarray) -> float:
     over = plain_warped(a, place, 1.0)
     share = np.isfinite(over).mean()
@@ -57,16 +66,17 @@ def plain_detail(a: np.ndarray, b: np.ndarray, place: np.ndarray) -> float:
         for left in range(0, SIDE - 11, 6):
             one, two = over[top : top + 12, left : left + 12], b[top : top + 12, left : left + 12]
             if np.isfinite(one).all() and max(one.std(), two.std()) >= FLAT:
-                pairs.append((one.std(), two.std(), ((one - one.mean()) * (two - two.mean())).mean()))
-    both = [two / one for one, two, _ in pairs if min(one, two) >= FLAT]
+                shared = ((one - one.mean()) * (two - two.mean())).mean()
+                pairs.append((one.std(), two.std(), shared, plain_beside(one, two)))
+    both = [two / one for one, two, *_ in pairs if min(one, two) >= FLAT]
     if not both:
         return 0.0
     gain = np.median(np.square(both)) ** 0.5
     alike = [
-        max(0.0, shared) / (one * two) * min(1.0, 2 * min(gain * one, two) / max(gain * one, two))
+        min(max(0.0, shared) / (one * two), beside) * min(1.0, 2 * min(gain * one, two) / max(gain * one, two))
         if min(one, two) > 1e-3
         else 0.0
-        for one, two, shared in pairs
+        for one, two, shared, beside in pairs
     ]
     return sorted(alike)[int(SPARED * len(alike))]
 

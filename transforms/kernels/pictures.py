@@ -20,6 +20,10 @@ COLOUR_SIDE = 24
 FLAT = 3.0
 #: the share of windows that may be less alike than the similarity says: a banner, a watermark
 SPARED = 0.25
+#: the same of what is left of a window without the means of its rows and columns, and the least share of the variance
+#: on the one side that the other must have left
+FLAT_BESIDE = 6.0
+MIN_BESIDE = 0.25
 _WINDOW = 12
 _STRIDE = 6
 #: found so much alike as they are, a pair is not looked at closer
@@ -85,9 +89,10 @@ def warped(a, place, scale):
 def detail(a, b, place):
     """How much the windows of b and what they lie over are alike: the quartile that three quarters reach.
 
-    A window counts by its correlation, and less where one side has under half of the contrast that the other has, after
-    the gain of the pictures (the median of the windows'). Windows in which both are flat say nothing; pictures that
-    have too little in common, or no window that says anything, are not alike: 0.
+    A window counts by its correlation, by what it shows beside stripes where that is less, and less where one side has
+    under half of the contrast that the other has, after the gain of the pictures (the median of the windows'). Windows
+    in which both are flat say nothing; pictures that have too little in common, or no window that says anything, are
+    not alike: 0.
     """
     side = len(a)
     over = warped(a, place, 1.0)
@@ -95,7 +100,7 @@ def detail(a, b, place):
     area = abs(place[0] * place[4] - place[1] * place[3])
     if count < MIN_OVERLAP * side * side or count * area < MIN_OVERLAP * side * side:
         return 0.0
-    moments = np.empty(((side // _STRIDE) ** 2, 3))
+    moments = np.empty(((side // _STRIDE) ** 2, 4))
     ratios = np.empty(len(moments))
     seen = both = 0
     n = _WINDOW * _WINDOW
@@ -116,6 +121,7 @@ def detail(a, b, place):
             aa, bb, ab = (aa - a_sum * a_sum / n) / n, (bb - b_sum * b_sum / n) / n, (ab - a_sum * b_sum / n) / n
             if max(aa, bb) >= flat:
                 moments[seen, 0], moments[seen, 1], moments[seen, 2] = aa, bb, ab
+                moments[seen, 3] = _beside_stripes(over, b, top, left)
                 seen += 1
                 if min(aa, bb) >= flat:
                     ratios[both] = bb / aa
@@ -125,11 +131,47 @@ def detail(a, b, place):
     gain = np.median(ratios[:both])
     alike = np.zeros(seen)
     for k in range(seen):
-        aa, bb, ab = moments[k]
+        aa, bb, ab, beside = moments[k]
         if ab > 0.0 and min(aa, bb) > 1e-6:
             contrast = np.sqrt(min(gain * aa, bb) / max(gain * aa, bb))
-            alike[k] = min(1.0, 2.0 * contrast) * ab / np.sqrt(aa * bb)
+            alike[k] = min(1.0, 2.0 * contrast) * min(ab / np.sqrt(aa * bb), beside)
     return min(1.0, np.sort(alike)[int(SPARED * seen)])
+
+
+@kernel
+def _beside_stripes(a, b, top, left):
+    """The root of the correlation of what two windows show beside the means of their rows and columns; 1 when either
+    shows too little. Lines of text are stripes in a thumbnail, whatever they say, and stripes are all alike."""
+    one, two = np.zeros((_WINDOW, _WINDOW)), np.zeros((_WINDOW, _WINDOW))
+    for y in range(_WINDOW):
+        for x in range(_WINDOW):
+            one[y, x], two[y, x] = a[top + y, left + x], b[top + y, left + x]
+    _without_means(one)
+    _without_means(two)
+    aa = bb = ab = 0.0
+    for y in range(_WINDOW):
+        for x in range(_WINDOW):
+            aa += one[y, x] * one[y, x]
+            bb += two[y, x] * two[y, x]
+            ab += one[y, x] * two[y, x]
+    if max(aa, bb) < _WINDOW * _WINDOW * FLAT_BESIDE * FLAT_BESIDE or min(aa, bb) < MIN_BESIDE * max(aa, bb):
+        return 1.0
+    return max(0.0, ab / np.sqrt(aa * bb)) ** 0.5
+
+
+@kernel
+def _without_means(window):
+    """Takes the means of its rows, then of its columns, from a window [12, 12]."""
+    for turn in range(2):
+        for y in range(_WINDOW):
+            total = 0.0
+            for x in range(_WINDOW):
+                total += window[y, x] if turn == 0 else window[x, y]
+            for x in range(_WINDOW):
+                if turn == 0:
+                    window[y, x] -= total / _WINDOW
+                else:
+                    window[x, y] -= total / _WINDOW
 
 
 @kernel
