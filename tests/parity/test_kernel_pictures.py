@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from tests.pictures import photo
+from transforms import kernels
 from transforms.image.phash import low_frequencies, mirrored, phash, squares
 from transforms.kernels.pictures import (
     COLOUR_SIDE,
     FLAT,
-    MIN_OVERLAP,
+    FLAT_BESIDE,
+    MIN_BESIDE,
     SIDE,
     SPARED,
-    align,
     colour,
     detail,
-    halved,
     warped,
 )
+from transforms.kernels.registration import MIN_OVERLAP, align, halved, solved
 
 STILL = np.array([1.0, 0.0, 0.0, 0.0, 1.0, 0.0])
 PLACES = [STILL, np.array([0.9, 0.02, 1.5, -0.03, 0.95, -2.25]), np.array([1.15, 0.0, 0.0, 0.05, 1.1, 3.0])]
@@ -45,6 +49,13 @@ def plain_warped(a: np.ndarray, place: np.ndarray, scale: float) -> np.ndarray:
     return np.where(beside, np.nan, above * (1 - q) + below * q)
 
 
+def plain_beside(one: np.ndarray, two: np.ndarray) -> float:
+    one, two = (w - w.mean(0) - w.mean(1, keepdims=True) + w.mean() for w in (one, two))
+    if max(one.std(), two.std()) < FLAT_BESIDE or min(one.var(), two.var()) < MIN_BESIDE * max(one.var(), two.var()):
+        return 1.0
+    return float(max(0.0, (one * two).mean() / (one.std() * two.std()))) ** 0.5
+
+
 def plain_detail(a: np.ndarray, b: np.ndarray, place: np.ndarray) -> float:
     over = plain_warped(a, place, 1.0)
     share = np.isfinite(over).mean()
@@ -55,16 +66,17 @@ def plain_detail(a: np.ndarray, b: np.ndarray, place: np.ndarray) -> float:
         for left in range(0, SIDE - 11, 6):
             one, two = over[top : top + 12, left : left + 12], b[top : top + 12, left : left + 12]
             if np.isfinite(one).all() and max(one.std(), two.std()) >= FLAT:
-                pairs.append((one.std(), two.std(), ((one - one.mean()) * (two - two.mean())).mean()))
-    both = [two / one for one, two, _ in pairs if min(one, two) >= FLAT]
+                shared = ((one - one.mean()) * (two - two.mean())).mean()
+                pairs.append((one.std(), two.std(), shared, plain_beside(one, two)))
+    both = [two / one for one, two, *_ in pairs if min(one, two) >= FLAT]
     if not both:
         return 0.0
     gain = np.median(np.square(both)) ** 0.5
     alike = [
-        max(0.0, shared) / (one * two) * min(1.0, 2 * min(gain * one, two) / max(gain * one, two))
+        min(max(0.0, shared) / (one * two), beside) * min(1.0, 2 * min(gain * one, two) / max(gain * one, two))
         if min(one, two) > 1e-3
         else 0.0
-        for one, two, shared in pairs
+        for one, two, shared, beside in pairs
     ]
     return sorted(alike)[int(SPARED * len(alike))]
 
@@ -80,6 +92,21 @@ def test_pictures_are_laid_over_each_other_as_numpy_does(place: np.ndarray) -> N
 def test_halves_are_means() -> None:
     a = thumbnail(3)
     np.testing.assert_allclose(halved(a), a.reshape(SIDE // 2, 2, SIDE // 2, 2).mean(axis=(1, 3)), rtol=0, atol=1e-9)
+
+
+def test_equations_are_solved_as_lapack_does() -> None:
+    rows = np.random.default_rng(5).normal(size=(50, 8)) * 10.0 ** np.arange(-4, 4)
+    normal, right = rows.T @ rows, rows.T @ np.arange(50.0)
+    normal[np.diag_indices(8)] *= 1.001
+    np.testing.assert_allclose(solved(normal, right), np.linalg.solve(normal, right), rtol=1e-9)
+
+
+def test_no_kernel_needs_scipy() -> None:
+    """numba hands np.linalg on to scipy's LAPACK, which `pip install sluice` does not bring."""
+    folder = Path(kernels.__file__).parent
+    assert [
+        path.name for path in folder.glob("*.py") if re.search(r"np\.linalg\.\w+\(|scipy\.\w", path.read_text())
+    ] == []
 
 
 @pytest.mark.parametrize("place", PLACES)

@@ -206,7 +206,7 @@ def test_what_are_no_centroids(tmp_path: Path) -> None:
     for path in (torn, other, zero):
         with pytest.raises(RecipeError, match="cannot be used as centroids"):
             load_centroids(path)
-    with pytest.raises(SluiceError, match="1 distinct vectors"):
+    with pytest.raises(SluiceError, match=r"1 distinct vectors .* ask for fewer"):
         train(np.ones((5, 3), np.float32), 2)
 
 

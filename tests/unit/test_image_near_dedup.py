@@ -73,6 +73,29 @@ def page(seed: int) -> Image.Image:
     return image
 
 
+def book(seed: int) -> Image.Image:
+    """A scanned page of a book: 28 lines from margin to margin, at the same places on every page."""
+    rng = np.random.default_rng(seed)
+    image = Image.new("L", (600, 850), 245)
+    draw, font = ImageDraw.Draw(image), ImageFont.load_default(size=15)
+    for line in range(28):
+        draw.text((60, 60 + line * 26), " ".join(rng.choice(WORDS, 10)), fill=20, font=font)
+    image.paste(245, (530, 0, 600, 850))
+    return image
+
+
+def screen(seed: int) -> Image.Image:
+    """A program's window: the same menus, four lines of other text."""
+    image = Image.new("RGB", (640, 480), "#eee")
+    draw = ImageDraw.Draw(image)
+    for rng, left, lines, words in ((np.random.default_rng(99), 10, 14, 2), (np.random.default_rng(seed), 190, 4, 6)):
+        for line in range(lines):
+            text = " ".join(rng.choice(WORDS, words))
+            draw.text((left, 30 + line * 30), text, fill="black", font=ImageFont.load_default(size=17))
+    draw.line((170, 0, 170, 480), fill="black", width=2)
+    return image
+
+
 def disc(colour: str) -> Image.Image:
     image = photo(5).filter(ImageFilter.GaussianBlur(2)).convert("L").convert("RGB")
     ImageDraw.Draw(image).ellipse((120, 60, 360, 300), fill=colour)
@@ -163,7 +186,14 @@ def test_a_changed_copy_is_a_duplicate(attack: str) -> None:
         assert duplicates(made, jpeg(image), ATTACKS[attack](image)), seed
 
 
-@pytest.mark.parametrize("draw", [photo, slide, chart, page])
+@pytest.mark.parametrize("attack", ["quality 10", "half the size", "webp", "brighter", "less contrast"])
+@pytest.mark.parametrize("draw", [book, screen])
+def test_a_page_of_text_is_like_its_copies(draw, attack: str) -> None:
+    made, image = step(), draw(1).convert("RGB")
+    assert similarity(made, jpeg(image), ATTACKS[attack](image)) >= made.min_similarity
+
+
+@pytest.mark.parametrize("draw", [photo, slide, chart, page, book, screen])
 def test_other_pictures_of_a_kind_are_no_duplicates(draw) -> None:
     made = step()
     files = [jpeg(draw(seed)) for seed in range(6)]
@@ -232,6 +262,26 @@ def test_no_file_makes_it_raise(name: str) -> None:
 )
 def test_what_cannot_be_decoded_has_no_key(name: str) -> None:
     assert keys_of(step(min_terms=0), media_fixture(name)) == [set()]
+
+
+@pytest.mark.parametrize("size", [(100_000, 2), (2, 100_000), (30_000, 400)])
+def test_a_long_picture_is_reduced_on_its_long_side(size: tuple[int, int]) -> None:
+    """Pillow's resize takes a hundred bytes a pixel of the longer side, times as many views."""
+    small = load_small(encoded(Image.new("L", size, 200), "PNG"), DecodeParams(), "L")
+    assert small is not None and max(small.size) <= 6144 and min(small.size) >= min(*size, 192)
+    assert np.asarray(small).min() == 200
+
+
+def test_a_palette_is_reduced_as_true_colours_are() -> None:
+    image = photo(3, (1600, 1400)).quantize(64)
+    clear = image.copy()
+    clear.info["transparency"] = 5
+    for palette in (image, clear):
+        true = palette.convert("RGBA") if "transparency" in palette.info else palette.convert("RGB")
+        true = Image.alpha_composite(Image.new("RGBA", true.size, "white"), true.convert("RGBA")).convert("RGB")
+        made = [load_small(encoded(one, "PNG"), DecodeParams(), "YCbCr") for one in (palette, true)]
+        assert made[0] is not None and made[1] is not None and made[0].size == made[1].size == (229, 200)
+        assert np.abs(np.asarray(made[0], int) - np.asarray(made[1], int)).max() <= 2
 
 
 def test_pictures_are_compared_as_they_are_shown() -> None:

@@ -26,7 +26,10 @@ def train(units: np.ndarray, clusters: int) -> np.ndarray:
     """
     _, places = np.unique(units, axis=0, return_index=True)
     if len(places) < clusters:
-        raise SluiceError(f"{len(places)} distinct vectors are too few for {clusters} clusters")
+        raise SluiceError(
+            f"{len(places)} distinct vectors are too few for {clusters} clusters; ask for fewer (--clusters), or learn"
+            " from more rows (--max-rows)"
+        )
     centroids = units[np.sort(places)[:clusters]]
     for _ in range(_ITERATIONS):
         assigned, similarity = _assign(units, centroids)

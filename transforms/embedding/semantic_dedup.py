@@ -30,7 +30,7 @@ class VerifyCosine(Params):
 
 
 class SemanticDedupParams(Params):
-    """Parameters of embedding.semantic_dedup; bands and bits find .994 of the pairs of cosine .95, .9999 of .97."""
+    """Parameters of embedding.semantic_dedup; bands and bits find .994 of the pairs of cosine .95, .9998 of .97."""
 
     #: vectors of one width (fixed_size_list of floats)
     column: str = "embedding.vector"

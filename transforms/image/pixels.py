@@ -13,6 +13,10 @@ from transforms.probe import Fault
 
 #: a JPEG is decoded at the smallest of its eighths that leaves this many pixels a side
 _ENOUGH = 192
+#: longer sides are reduced by themselves; few pictures are 32 times as long as they are wide
+_LONGEST = 32 * _ENOUGH
+#: pixels of a picture with a palette that are given their colours at once: 4 MB
+_STRIP_PIXELS = 1 << 20
 
 
 def load_small(data: bytes, limits: DecodeParams, mode: str) -> Image.Image | None:
@@ -53,9 +57,34 @@ def _shown(image: Image.Image, mode: str) -> Image.Image:
         image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I;16"):  # Pillow would cut these off at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    factor = min(image.size) // _ENOUGH
-    if factor >= 2 and image.mode not in ("P", "PA", "1"):
-        image = image.reduce(factor)
+    wanted = _sides(image.size)
+    if wanted == image.size:
+        return _flat(image, mode)
+    if image.mode not in ("P", "PA", "1"):
+        return _flat(image.reduce(_factors(image.size)), mode)
+    # Colours of a palette cannot be averaged, and a million pixels are four megabytes as RGBA: strip by strip.
+    across, down = _factors(image.size)
+    whole = Image.new(mode, wanted)
+    lines = max(1, _STRIP_PIXELS // (image.width * down)) * down
+    for top in range(0, image.height, lines):
+        strip = image.crop((0, top, image.width, min(top + lines, image.height)))
+        whole.paste(_flat(strip, mode).reduce((across, down)), (0, top // down))
+    return whole
+
+
+def _factors(size: tuple[int, int]) -> tuple[int, int]:
+    """By how much a picture is reduced, in width and height: both alike, to 192 pixels on its shorter side, and the
+    longer side to 6,144 (a picture of 90 million pixels in one line would take gigabytes to resize)."""
+    even = max(1, min(size) // _ENOUGH)
+    return max(even, -(-size[0] // _LONGEST)), max(even, -(-size[1] // _LONGEST))
+
+
+def _sides(size: tuple[int, int]) -> tuple[int, int]:
+    across, down = _factors(size)
+    return -(-size[0] // across), -(-size[1] // down)
+
+
+def _flat(image: Image.Image, mode: str) -> Image.Image:
     if "A" in image.getbands() or "transparency" in image.info:
         pixels = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", pixels.size, "white"), pixels).convert("RGB")
