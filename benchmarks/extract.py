@@ -1,6 +1,6 @@
 """bench-extract: main content from real pages, our default engine against trafilatura.
 
-    DATA=../shared/data make bench-extract        or: python -m benchmarks.extract DATA
+    DATA=folder make bench-extract        or: python -m benchmarks.extract DATA
 
 Reads DATA/web: a WARC of pages, gold_full_text.jsonl.gz (whole articles) and gold_segments.jsonl.gz (sentences that
 must and must not be there). Scores are those of the article extraction benchmark (Scrapinghub, 2020): shingles of four
@@ -143,7 +143,7 @@ def date_rates(segments: list[dict[str, Any]], pages: dict[str, str]) -> dict[st
 
 def main() -> None:
     """Runs it, prints the table and writes benchmarks/results/extract.json."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("DATA", "../shared/data")) / "web"
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("DATA", "")) / "web"
     if not folder.is_dir():
         raise SystemExit(f"{folder} does not exist; give the data folder as an argument or in DATA")
     chosen, where = size(), machine()

@@ -1,6 +1,6 @@
 """bench-language: language identification, our fastText inference against the library's, and how often it is right.
 
-    DATA=../shared/data make bench-language        or: python -m benchmarks.language DATA
+    DATA=folder make bench-language        or: python -m benchmarks.language DATA
 
 Reads DATA/text: documents (jsonl/), single sentences (lid_short/), pages whose language is not what their folder says
 (mixed_or_untranslated.jsonl.gz), and DATA/quality; SIZE=small takes every fifth row. Library and ours classify the same
@@ -111,7 +111,7 @@ def accuracy(rows: list[dict[str, Any]], found: Found, labels: tuple[str, ...]) 
 
 def main() -> None:
     """Runs it, prints the table and the confused pairs, and writes benchmarks/results/language.json."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("DATA", "../shared/data"))
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("DATA", ""))
     if not (folder / "text").is_dir():
         raise SystemExit(f"{folder / 'text'} does not exist; give the data folder as an argument or in DATA")
     chosen, where = size(), machine()

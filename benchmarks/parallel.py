@@ -1,6 +1,6 @@
 """bench-parallel: recipes/parallel_text_v1 on right and wrong pairs, and pair.align on documents with gaps.
 
-    DATA=../shared/data make bench-parallel        or: python -m benchmarks.parallel DATA
+    DATA=folder make bench-parallel        or: python -m benchmarks.parallel DATA
 
 Reads DATA/text/jsonl: pages that share a `group` are one page in several languages. Where a page and its English one
 have as many lines, whose lengths go together (correlation of .9 or more), line k of the one translates line k of the
@@ -138,7 +138,7 @@ def aligned_rightly(english: list[str], other: list[str], every: int | None) -> 
 
 def main() -> None:
     """Runs it and prints both tables."""
-    folder = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("DATA", "../shared/data")) / "text" / "jsonl"
+    folder = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("DATA", "")) / "text" / "jsonl"
     if not folder.is_dir():
         raise SystemExit(f"{folder} does not exist; give the data folder as an argument or in DATA")
     pages = parallel_pages(folder)

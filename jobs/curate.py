@@ -29,7 +29,7 @@ def curate(
     against: Annotated[
         str | None,
         typer.Option(
-            help="A dedup index, made if it is not there: what it holds is dropped from this data, and what this run keeps "
+            help="A dedup index, made if it is not there: what it holds is dropped from this data, what this run keeps "
             "is added to it."
         ),
     ] = None,
