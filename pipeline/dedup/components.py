@@ -9,6 +9,7 @@ comes here was contracted where pairs were verified) each component is a star ar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -74,7 +75,7 @@ class _Stars:
 
     def plan(self) -> list[tuple[int, int]]:
         records = num_records(self.task.files(f"{self.source}-*.arrow"))
-        parts = max(1, -(-records // self.task.share(records, self.task.sizes.graph_edges)))
+        parts = self.task.pieces(records, self.task.sizes.graph_edges)
         return [(part, parts) for part in range(parts)]
 
     def _edges(self, work: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -90,7 +91,7 @@ class _Stars:
         first[1:] = node[1:] != node[:-1]
         return node, near, np.flatnonzero(first)
 
-    def _path(self, work: tuple[int, int]):  # type: ignore[no-untyped-def]
+    def _path(self, work: tuple[int, int]) -> Path:
         return self.task.file(f"{self.target}-{work[0]:06d}.arrow")
 
 
@@ -139,6 +140,6 @@ def _both_ways(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.nd
     return np.concatenate([first, second]), np.concatenate([second, first])
 
 
-def _write(path, node: np.ndarray, near: np.ndarray, **facts: int) -> None:  # type: ignore[no-untyped-def]
+def _write(path: Path, node: np.ndarray, near: np.ndarray, **facts: int) -> None:
     columns: Columns = pairs_of(node, near) | {"hash": hash_of(node)}
     write_report(path, edges=write_sorted(path, EDGES, [columns], "hash"), **facts)

@@ -7,7 +7,9 @@ only a single component larger than that takes more memory than its share.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -122,7 +124,7 @@ class ResolveRange:
 
     def plan(self) -> list[tuple[int, int]]:
         records = num_records(self.task.files("labelled-*.arrow"))
-        parts = max(1, -(-records // self.task.share(records, self.task.sizes.graph_edges)))
+        parts = self.task.pieces(records, self.task.sizes.graph_edges)
         return [(part, parts) for part in range(parts)]
 
     def __call__(self, work: tuple[int, int]) -> None:
@@ -132,7 +134,7 @@ class ResolveRange:
             write_report(path, pairs=write_sorted(path, PAIRS, [greedy(pairs)], "b_node"))
 
 
-def _ties(paths) -> tuple[np.ndarray, np.ndarray]:  # type: ignore[no-untyped-def]
+def _ties(paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     """(members, the first node of the component of each) of finished stars."""
     found = read_range(paths, EDGES, "hash", 0, 2**64)
     return places(found, "a"), places(found, "b")

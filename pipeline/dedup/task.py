@@ -85,12 +85,15 @@ class DedupTask:
     @property
     def partitions(self) -> int:
         """Into how many ranges of hashes the keys are cut."""
-        total = sum(self.counts.values())
-        return max(1, -(-total // self.share(total, self.sizes.partition_keys)))
+        return self.pieces(sum(self.counts.values()), self.sizes.partition_keys)
 
     def share(self, total: int, most: int) -> int:
         """How much of `total` one piece of work takes: at most `most`, and little enough for all workers."""
         return max(1, min(most, max(-(-total // (2 * self.workers)), self.sizes.fewest)))
+
+    def pieces(self, total: int, most: int) -> int:
+        """Into how many pieces of work `total` is cut."""
+        return max(1, -(-total // self.share(total, most)))
 
     def file(self, name: str) -> Path:
         """A file in the scratch folder. Its name holds how the work was shared out: a run that is taken up again with
