@@ -35,7 +35,9 @@ CORE = [
 ]
 # a second engine for text.extract; it brings ten packages, for an option that few recipes name
 EXTRACT = ["trafilatura>=2,<3"]
-MODEL = ["safetensors>=0.5,<1", "torch>=2.6,<3"]
+MODEL = ["safetensors>=0.5,<1", "tensorboard>=2.18,<3", "torch>=2.6,<3", "torchao>=0.15,<1"]
+# adapters of other tools' making, and 4-bit base weights under adapters
+ADAPT = ["bitsandbytes>=0.45,<1", "peft>=0.17,<1"]
 DEV = [
     "build>=1.2",
     "datasketch>=1.6,<3",
@@ -68,6 +70,6 @@ setup(
         "pipeline": ["report/assets/*"],
     },
     install_requires=CORE,
-    extras_require={"extract": EXTRACT, "model": MODEL, "dev": DEV + EXTRACT + MODEL},
+    extras_require={"extract": EXTRACT, "model": MODEL, "adapt": ADAPT, "dev": DEV + EXTRACT + MODEL + ADAPT},
     entry_points={"console_scripts": ["sluice = jobs.cli:main"]},
 )

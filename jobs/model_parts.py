@@ -3,19 +3,19 @@
 import torch
 
 from model.config import TrainConfig, from_dict
-from model.data.tokenizer import Prompts, load_tokenizer
+from model.eval.captions import read_caption_pairs, score_captions
 from model.infer.generate import Sampling, TextGenerator
 from model.net.weights import newest_checkpoint
 from model.train.loop import Run
 
 __all__ = [
-    "Prompts",
     "Run",
     "Sampling",
     "TextGenerator",
     "TrainConfig",
     "from_dict",
-    "load_tokenizer",
     "newest_checkpoint",
+    "read_caption_pairs",
+    "score_captions",
     "torch",
 ]

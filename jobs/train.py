@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import psutil
 import typer
@@ -16,9 +16,6 @@ from rich.console import Console
 
 from jobs.progress import RunProgress
 from schemas.errors import RecipeError, SluiceError
-
-if TYPE_CHECKING:
-    from model.net.vlm import VisionLanguageModel
 
 
 def train(
@@ -46,24 +43,41 @@ def train(
     modules = import_model()
     modules.torch.set_num_threads(threads or psutil.cpu_count(logical=False) or 1)
     run = modules.Run(modules.from_dict(modules.TrainConfig, raw, str(config)), data, out)
-
-    def caption(model: VisionLanguageModel, tokenizer: Path, images: Sequence[bytes]) -> list[str]:
-        prompts = modules.Prompts(modules.load_tokenizer(tokenizer), model.config.special, model.config.image)
-        return modules.TextGenerator(model, prompts).caption(images, run.config.captions.max_new_tokens)
-
     console = Console(stderr=True, highlight=False)
+
+    def say(line: str) -> None:
+        if not as_json:
+            console.print(line, markup=False)
+
     with RunProgress(console) as bar, _Interrupt() as interrupt:
         summary = run.train(
-            say=(lambda line: None) if as_json else (lambda line: console.print(line, markup=False)),
+            say=say,
             should_stop=lambda: interrupt.asked,
-            captioner=caption,
-            facts=caption_facts,
             on_step=(lambda step: bar("training", step, run.config.steps)) if console.is_terminal else None,
         )
+    scores = _caption_scores(modules, run, say) if summary.finished and run.config.captions.path else None
     if as_json:
-        print(json.dumps(dataclasses.asdict(summary), ensure_ascii=False))
+        found = dataclasses.asdict(summary) | {"captions": scores and dataclasses.asdict(scores)}
+        print(json.dumps(found, ensure_ascii=False))
     if interrupt.asked and not summary.finished:
         raise KeyboardInterrupt
+
+
+def _caption_scores(modules: Any, run: Any, say: Callable[[str], None]) -> Any:
+    """What the trained model says of the pictures the configuration names, against their true captions."""
+    settings = run.config.captions
+    pairs = modules.read_caption_pairs(Path(settings.path), settings.max_images)
+    generator = modules.TextGenerator.load(modules.newest_checkpoint(run.out))
+    scores = modules.score_captions(
+        pairs, lambda images: generator.caption(images, settings.max_new_tokens), caption_facts
+    )
+    say(
+        f"captions of {scores.images} unseen images: {scores.exact_match:.1%} say exactly what is there, "
+        f"{scores.attribute_accuracy:.1%} of attributes right, {scores.same_words:.1%} word for word"
+    )
+    for truth, text in scores.examples:
+        say(f"  true: {truth}\n  said: {text}")
+    return scores
 
 
 def caption_facts(caption: str) -> tuple[str, ...] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,13 +21,10 @@ from model.data.shards import HoldoutSplit, SequenceReader
 from model.net.vlm import VisionLanguageModel, build, count_parameters
 from model.net.weights import checkpoints
 from model.train.checkpoint import Progress, restore_checkpoint, save_checkpoint
-from model.train.evaluate import CaptionScores, Facts, held_out_loss, read_caption_pairs, score_captions
+from model.train.held_out import held_out_loss
 from model.train.optim import Optimizer
 from model.train.schedule import rate_factor
 from schemas.errors import SluiceError
-
-#: the model, the folder of its tokenizer, encoded images -> captions
-Captioner = Callable[[VisionLanguageModel, Path, Sequence[bytes]], Sequence[str]]
 
 
 @dataclass(frozen=True)
@@ -43,7 +40,6 @@ class Summary:
     held_out_loss: float | None
     tokens: int
     tokens_per_s: float
-    captions: CaptionScores | None
     checkpoint: str
 
 
@@ -103,8 +99,6 @@ class Run:
         self,
         say: Callable[[str], None],
         should_stop: Callable[[], bool],
-        captioner: Captioner,
-        facts: Facts = lambda caption: None,
         on_step: Callable[[int], None] | None = None,
     ) -> Summary:
         """Trains to the last step, or until `should_stop`; either way the newest step is saved."""
@@ -138,7 +132,6 @@ class Run:
             self._save()
         metrics.close()
         finished = self.step >= config.steps
-        captions = self._score_captions(captioner, facts, say) if finished and config.captions.path else None
         summary = Summary(
             name=config.name,
             finished=finished,
@@ -149,7 +142,6 @@ class Run:
             held_out_loss=held_out,
             tokens=self._tokens,
             tokens_per_s=self._tokens / self._seconds if self._seconds else 0.0,
-            captions=captions,
             checkpoint=str(checkpoints(self.out)[-1].relative_to(self.out)),
         )
         if finished and self._tokens:
@@ -194,17 +186,6 @@ class Run:
         save_checkpoint(
             self.out, self.model, self.optimizer, progress, self.info.tokenizer, self.config.keep_checkpoints
         )
-
-    def _score_captions(self, captioner: Captioner, facts: Facts, say: Callable[[str], None]) -> CaptionScores:
-        pairs = read_caption_pairs(Path(self.config.captions.path), self.config.captions.max_images)
-        scores = score_captions(pairs, lambda images: captioner(self.model, self.info.tokenizer, images), facts)
-        say(
-            f"captions of {scores.images} unseen images: {scores.exact_match:.1%} say exactly what is "
-            f"there, {scores.attribute_accuracy:.1%} of attributes right, {scores.same_words:.1%} word for word"
-        )
-        for truth, text in scores.examples:
-            say(f"  true: {truth}\n  said: {text}")
-        return scores
 
 
 _REPORTING = frozenset(

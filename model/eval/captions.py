@@ -1,35 +1,17 @@
-"""Scores of a model: loss on held-out sequences, captions against held-out pairs."""
+"""Captions of unseen pictures against the true ones."""
 
 from __future__ import annotations
 
 import re
 import tarfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import torch
-
-from model.batch import Batch
-from model.net.vlm import VisionLanguageModel
 from schemas.errors import SluiceError
 
 _IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _ARTICLES = frozenset({"a", "an", "the"})
-
-
-@torch.inference_mode()
-def held_out_loss(model: VisionLanguageModel, batches: Iterable[Batch]) -> float:
-    """Mean loss a token, in nats, over all tokens that carry loss; raises SluiceError when there are none."""
-    total, tokens = 0.0, 0
-    for batch in batches:
-        assert batch.targets is not None
-        count = int((batch.targets >= 0).sum())
-        total += float(model(batch).language) * count
-        tokens += count
-    if not tokens:
-        raise SluiceError("the held-out sequences have no token to score; hold out more of the data")
-    return total / tokens
 
 
 @dataclass(frozen=True)
