@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from model.config import TextConfig
 from model.net.segments import gather_rows
 
-
 #: the unit of the bias on the choice of experts, which is kept as whole numbers: `model.to(bfloat16)` would round a
 #: float buffer, and steps of 0.001 would be lost
 BIAS_UNIT = 2.0**-24

@@ -49,7 +49,7 @@ def test_z_loss_is_the_mean_over_tokens_and_layers():
     *_, found = router(x)
     logits = (x @ router.weight.detach().T).tolist()
     expected = sum(math.log(sum(math.exp(value) for value in row)) ** 2 for row in logits) / 9
-    assert float(z_loss([found])) == pytest.approx(expected, rel=1e-5)
+    assert float(z_loss([found]).detach()) == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_total_weighs_the_losses_and_reports_the_load():
