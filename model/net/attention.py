@@ -115,8 +115,8 @@ class Attention(nn.Module):
         self, x: Tensor, rope: tuple[Tensor, Tensor], segments: Segments, cache: LayerCache | None = None
     ) -> Tensor:
         """x [T, d], rope tables [T, head_dim] -> [T, d]."""
-        q = rotate(self.q_norm(self.q_proj(x).unflatten(-1, (-1, self.head_dim))), *rope)
-        k = rotate(self.k_norm(self.k_proj(x).unflatten(-1, (-1, self.head_dim))), *rope)
+        q = self.q_norm.turned(self.q_proj(x).unflatten(-1, (-1, self.head_dim)), rope)
+        k = self.k_norm.turned(self.k_proj(x).unflatten(-1, (-1, self.head_dim)), rope)
         v = self.v_proj(x).unflatten(-1, (-1, self.head_dim))
         if cache is None:
             out = segment_attention(q, k, v, segments, causal=True)
