@@ -1,4 +1,4 @@
-"""Positions, rotary frequencies and sizes, against transformers."""
+"""Positions, rotary frequencies, windows of audio and published sizes, against transformers."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from PIL import Image
 from model.config import ImageConfig, SpecialIds, YarnConfig, preset
 from model.data.positions import VisionSpan, document_positions, image_tokens, woven
 from model.data.video import VideoConfig, sample_frames, video_item
+from model.net.audio import AudioTower
 from model.net.rope import frequencies, mrope_table
 from model.net.vlm import VisionLanguageModel
 from schemas.shard import audio_tokens
@@ -237,6 +238,35 @@ def test_yarn_equals_transformers(yarn, size, theta):
     expected = theirs(torch.empty(0), positions[:, None])
     for a, b in zip(mrope_table(positions, shape, torch.float32), expected, strict=True):
         assert torch.equal(a, b[0])
+
+
+@pytest.fixture(scope="module")
+def towers():
+    """Our audio tower and theirs with the same random weights, in float64."""
+    from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeAudioEncoderConfig
+    from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeAudioEncoder
+
+    config = tiny().audio
+    ours = AudioTower(config).double()
+    generator = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        for parameter in ours.parameters():
+            parameter.normal_(0.0, 0.2, generator=generator)
+    theirs = Qwen3OmniMoeAudioEncoder(Qwen3OmniMoeAudioEncoderConfig(**vars(config))).double().eval()
+    theirs.load_state_dict(ours.state_dict())
+    return ours, theirs
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(
+    "frames", [(1,), (35,), (99,), (100,), (137,), (1730,), (137, 250), (100, 830, 101), (60, 60, 60), (8, 8)]
+)
+def test_audio_windows_equal_transformers(towers, frames):
+    """Any clip alone, clips of at least a chunk together, short ones of one length together."""
+    ours, theirs = towers
+    mel = torch.randn(128, sum(frames), dtype=torch.float64, generator=torch.Generator().manual_seed(sum(frames)))
+    expected = theirs(mel, feature_lens=torch.tensor(frames)).last_hidden_state
+    torch.testing.assert_close(ours(mel, frames), expected, atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["qwen3_vl_30b_a3b", "qwen3_omni_30b_a3b_thinker"])
