@@ -5,13 +5,13 @@ On CPU, float32 and bfloat16 go through compiled loops (model.net.row_kernels), 
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from model.net.few_rows import is_compiled, loops
 from model.net.rope import rotate
 
 Rope = tuple[Tensor, Tensor]
@@ -27,7 +27,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., size] -> [..., size]."""
-        if _compiled(x):
+        if is_compiled(x):
             return _RowNorm.apply(x, self.weight, self.eps)
         return self.plain(x)
 
@@ -38,7 +38,7 @@ class RMSNorm(nn.Module):
 
     def turned(self, x: Tensor, rope: Rope) -> Tensor:
         """Normalises the heads of x [T, heads, size] and rotates them by the tables cos, sin [T, size]."""
-        if _compiled(x):
+        if is_compiled(x):
             return _TurnedNorm.apply(x, self.weight, self.eps, *rope)
         return rotate(self.plain(x), *rope)
 
@@ -46,13 +46,21 @@ class RMSNorm(nn.Module):
 class _RowNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        x, kernels = x.contiguous(), _kernels()
+        x, kernels = x.contiguous(), loops()
         y, inverse = torch.empty_like(x), x.new_empty(x.shape[:-1].numel(), dtype=torch.float32)
         arrays = [kernels.array(t.view(-1, x.shape[-1])) for t in (x, y)]
         weights = kernels.array(weight)
         scales = inverse.numpy()
         kernels.over_rows(
-            kernels.norm_forward, len(inverse), x.numel(), arrays[0], weights, np.float32(eps), arrays[1], scales
+            kernels.norm_forward,
+            len(inverse),
+            kernels.BLOCK_ROWS,
+            x.numel(),
+            arrays[0],
+            weights,
+            np.float32(eps),
+            arrays[1],
+            scales,
         )
         ctx.save_for_backward(x, weight, inverse)
         return y
@@ -60,51 +68,34 @@ class _RowNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, weight, inverse = ctx.saved_tensors
-        return *_row_gradients(_kernels().norm_backward, x, weight, inverse, (), grad), None
+        return *_row_gradients(loops().norm_backward, x, weight, inverse, (), grad), None
 
 
 class _TurnedNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, cosine: Tensor, sine: Tensor) -> Tensor:
-        x, kernels = x.contiguous(), _kernels()
+        x, kernels = x.contiguous(), loops()
         y, inverse = torch.empty_like(x), x.new_empty(x.shape[:-1].numel(), dtype=torch.float32)
         rows, out = (kernels.array(t.view(-1, x.shape[-1])) for t in (x, y))
         tables = (kernels.array(cosine), kernels.array(sine))
         arguments = (rows, kernels.array(weight), np.float32(eps), *tables, out, inverse.numpy())
-        kernels.over_rows(kernels.turn_forward, len(inverse), x.numel(), *arguments)
+        kernels.over_rows(kernels.turn_forward, len(inverse), kernels.BLOCK_ROWS, x.numel(), *arguments)
         ctx.save_for_backward(x, weight, inverse, cosine, sine)
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         x, weight, inverse, *tables = ctx.saved_tensors
-        return *_row_gradients(_kernels().turn_backward, x, weight, inverse, tables, grad), None, None, None
+        return *_row_gradients(loops().turn_backward, x, weight, inverse, tables, grad), None, None, None
 
 
 def _row_gradients(
     kernel: Any, x: Tensor, weight: Tensor, inverse: Tensor, tables: Any, grad: Tensor
 ) -> tuple[Tensor, Tensor]:
-    kernels, size = _kernels(), x.shape[-1]
+    kernels, size = loops(), x.shape[-1]
     grad, grad_x = grad.contiguous(), torch.empty_like(x)
     blocks = x.new_zeros(-(-len(inverse) // kernels.BLOCK_ROWS), size, dtype=torch.float32)
     rows, given, out = (kernels.array(t.view(-1, size)) for t in (x, grad, grad_x))
     fixed = [kernels.array(t) for t in (weight, inverse, *tables)]
-    kernels.over_rows(kernel, len(inverse), x.numel(), rows, *fixed, given, out, blocks.numpy())
+    kernels.over_rows(kernel, len(inverse), kernels.BLOCK_ROWS, x.numel(), rows, *fixed, given, out, blocks.numpy())
     return grad_x, blocks.sum(0).to(weight.dtype)
-
-
-def _compiled(x: Tensor) -> bool:
-    """Whether the compiled loops take x: a CPU tensor that nobody is tracing."""
-    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16) or torch.compiler.is_compiling():
-        return False
-    return _kernels() is not None
-
-
-@cache
-def _kernels() -> Any:
-    """The compiled loops; None where only the model's half of the package is installed, without numba."""
-    try:
-        from model.net import row_kernels
-    except ImportError:
-        return None
-    return row_kernels
