@@ -7,6 +7,7 @@ Reference: transformers `Qwen3VLMoeTextSparseMoeBlock`, `load_balancing_loss_fun
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -69,14 +70,19 @@ class Experts(nn.Module):
         back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
         counts = torch.bincount(experts.flatten(), minlength=len(self.gate_up_proj)).tolist()
         copies = x[:, None].expand(-1, top_k, -1).flatten(0, 1)
-        rows = gather_rows(copies, order, back).split(counts)
+        outputs = self.compute(gather_rows(copies, order, back), counts)
+        slots = gather_rows(outputs, back, order).unflatten(0, (-1, top_k))
+        return (slots * weights[..., None]).sum(1)
+
+    def compute(self, rows: Tensor, counts: Sequence[int]) -> Tensor:
+        """rows [N, d] sorted by expert, counts [E] of each -> [N, d]."""
         # unbind, not weight[e]: each indexing's backward would allocate a gradient the size of all experts
         outputs = []
-        for h, gate_up, down in zip(rows, self.gate_up_proj.unbind(), self.down_proj.unbind(), strict=True):
+        weights = zip(self.gate_up_proj.unbind(), self.down_proj.unbind(), strict=True)
+        for h, (gate_up, down) in zip(rows.split(list(counts)), weights, strict=True):
             gate, up = F.linear(h, gate_up).chunk(2, dim=-1)
             outputs.append(F.linear(F.silu(gate) * up, down))
-        slots = gather_rows(torch.cat(outputs), back, order).unflatten(0, (-1, top_k))
-        return (slots * weights[..., None]).sum(1)
+        return torch.cat(outputs)
 
 
 class SparseMoe(nn.Module):
