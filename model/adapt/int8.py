@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.adapt.experts import ProjectedExperts
+from model.adapt.experts import PROJECTIONS, ProjectedExperts, Projector
 from model.adapt.integers import dequantise, quantise, quantise_rows
 from model.net.moe import Experts
 
@@ -71,8 +71,8 @@ class Int8Experts(ProjectedExperts):
     def __init__(self, experts: int, size: int, width: int, *, dynamic: bool) -> None:
         super().__init__()
         self.dynamic = dynamic
-        shapes = {"gate_up_proj": (experts, 2 * width, size), "down_proj": (experts, size, width)}
-        for name, shape in shapes.items():
+        self.shapes = {"gate_up_proj": (experts, 2 * width, size), "down_proj": (experts, size, width)}
+        for name, shape in self.shapes.items():
             self.register_buffer(name, torch.empty(shape, dtype=torch.int8))
             self.register_buffer(f"{name}_scale", torch.empty(shape[:2], dtype=torch.float32))
 
@@ -81,13 +81,17 @@ class Int8Experts(ProjectedExperts):
         """The quantised form of a layer's experts."""
         experts, size, width = source.down_proj.shape
         made = cls(experts, size, width, dynamic=dynamic)
-        for name in ("gate_up_proj", "down_proj"):
+        for name in PROJECTIONS:
             q, scale = quantise_matrix(getattr(source, name).detach())
             setattr(made, name, q)
             setattr(made, f"{name}_scale", scale)
         return made
 
-    def project(self, name: str, expert: int, rows: Tensor) -> Tensor:
-        """rows [n, in] -> [n, out] of one expert."""
-        weight, scale = getattr(self, name)[expert], getattr(self, f"{name}_scale")[expert]
-        return int8_linear(rows, weight, scale, dynamic=self.dynamic)
+    def projector(self) -> Projector:
+        """See ProjectedExperts."""
+
+        def project(name: str, expert: int, rows: Tensor) -> Tensor:
+            weight, scale = getattr(self, name)[expert], getattr(self, f"{name}_scale")[expert]
+            return int8_linear(rows, weight, scale, dynamic=self.dynamic)
+
+        return project
