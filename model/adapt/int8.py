@@ -66,7 +66,7 @@ class Int8Linear(nn.Module):
 
 
 class Int8Experts(ProjectedExperts):
-    """Fused experts with int8 weights: `gate_up_proj` [E, 2I, d] and `down_proj` [E, d, I], scales [E, 2I] and [E, d]."""
+    """Fused experts: `gate_up_proj` [E, 2I, d], `down_proj` [E, d, I] int8; `NAME_scale` [E, 2I] and [E, d]."""
 
     def __init__(self, experts: int, size: int, width: int, *, dynamic: bool) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Symmetric integer quantisation: `weight` is close to `scale * q`, one scale for each group of a row's columns.
 
-The arithmetic is torchao's (`choose_qparams_affine`, `quantize_affine` with MappingType.SYMMETRIC), to the last bit, for
-any number of leading dimensions: torchao's own tensors hold matrices, our experts are fused.
+The arithmetic is torchao's (`choose_qparams_affine`, `quantize_affine` with MappingType.SYMMETRIC), to the last bit,
+for any number of leading dimensions: torchao's own tensors hold matrices, our experts are fused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def scales(weight: Tensor, bits: int, group: int) -> Tensor:
 
 
 def quantise(weight: Tensor, bits: int, group: int) -> tuple[Tensor, Tensor]:
-    """weight [..., columns] -> integers of `bits` bits as int8, same shape, and float32 scales [..., columns / group]."""
+    """weight [..., columns] -> `bits`-bit integers, int8 [..., columns], and float32 scales [..., columns / group]."""
     scale = scales(weight, bits, group)
     units = weight.float().unflatten(-1, (-1, group)) * (1.0 / scale)[..., None]
     return units.round().clamp(*bounds(bits)).to(torch.int8).flatten(-2), scale
@@ -65,7 +65,7 @@ def quantise_rows(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def round_rows(x: Tensor) -> Tensor:
-    """Activations [N, columns] to the nearest of 256 levels a row, asymmetric, and back (torchao's int8_asym_per_token).
+    """Activations [N, columns] rounded to the nearest of 256 levels a row (torchao's int8_asym_per_token).
 
     Zero is always a level. The gradient passes the rounding by (straight-through).
     """

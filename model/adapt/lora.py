@@ -7,6 +7,7 @@ are sorted by expert already: no update the size of the weights is ever built (d
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -33,7 +34,7 @@ class LowRankLinear(nn.Module):
     def __init__(self, base: nn.Linear | Nf4Linear, config: AdapterConfig, generator: torch.Generator) -> None:
         super().__init__()
         self.base = base.requires_grad_(False)
-        self.scaling, self.dropout = config.alpha / config.rank, config.dropout
+        self.rank, self.scaling, self.dropout = config.rank, config.alpha / config.rank, config.dropout
         dtype = base.weight.dtype
         self.lora_A = _start(config.rank, base.in_features, dtype=dtype, generator=generator)
         self.lora_B = nn.Parameter(torch.zeros(base.out_features, config.rank, dtype=dtype))
@@ -45,7 +46,7 @@ class LowRankLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """The one matrix [out, in] that does the same, dropout apart; what reads a layer's weight gets the adapted one."""
+        """The one matrix [out, in] that does the same, dropout apart: what a reader of the layer's weight gets."""
         return self.base.weight + self.lora_B @ self.lora_A * self.scaling
 
     def merged(self) -> nn.Linear:
@@ -62,7 +63,7 @@ class LowRankExperts(ProjectedExperts):
     def __init__(self, base: Experts, config: AdapterConfig, generator: torch.Generator) -> None:
         super().__init__()
         self.base = base.requires_grad_(False)
-        self.scaling, self.dropout = config.alpha / config.rank, config.dropout
+        self.rank, self.scaling, self.dropout = config.rank, config.alpha / config.rank, config.dropout
         dtype = base.dtype if isinstance(base, Nf4Experts) else base.down_proj.dtype
         weights = base.shapes if isinstance(base, Nf4Experts) else {n: w.shape for n, w in plain_weights(base).items()}
         self.shapes = {name: tuple(shape) for name, shape in weights.items()}  # type: ignore[misc]
@@ -119,7 +120,11 @@ def add_adapters(model: VisionLanguageModel, config: AdapterConfig, seed: int) -
     model.requires_grad_(False)
     if config.quantize == "nf4":
         quantise_frozen(model)
-    generator = torch.Generator().manual_seed(seed)
+    adapt(model, paths, config, torch.Generator().manual_seed(seed))
+
+
+def adapt(model: VisionLanguageModel, paths: Sequence[str], config: AdapterConfig, generator: torch.Generator) -> None:
+    """Puts adapters on the modules at `paths`, drawing their A from `generator` in that order."""
     for path in paths:
         base = model.get_submodule(path)
         if isinstance(base, Experts):
@@ -145,5 +150,6 @@ def merge_adapters(model: VisionLanguageModel) -> None:
 def _plain_linear(weight: Tensor, bias: Tensor | None) -> nn.Linear:
     plain = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None, device="meta")
     plain.weight = nn.Parameter(weight.detach())
-    plain.bias = None if bias is None else nn.Parameter(bias.detach())
+    if bias is not None:
+        plain.bias = nn.Parameter(bias.detach())
     return plain

@@ -42,9 +42,9 @@ def quantise_matrix(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 def dequantise_matrix(packed: Tensor, absmax: Tensor, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
     """The inverse of `quantise_matrix`: [out, in] in `dtype`."""
-    out = torch.empty(shape, dtype=dtype, device=packed.device)
-    _functional().dequantize_4bit(packed[:, None], absmax=absmax, out=out, blocksize=BLOCK, quant_type="nf4")
-    return out
+    functional = _functional()
+    state = functional.QuantState(absmax, torch.Size(shape), dtype=dtype, blocksize=BLOCK, quant_type="nf4")
+    return functional.dequantize_4bit(packed[:, None], state)
 
 
 class _Product(torch.autograd.Function):

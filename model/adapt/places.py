@@ -48,7 +48,7 @@ def targeted(model: VisionLanguageModel, targets: Sequence[str]) -> list[str]:
 
 
 def _short(path: str) -> str:
-    """`model.language_model.layers.0.self_attn.q_proj` -> `q_proj`; `model.visual.blocks.0.attn.qkv` -> `visual.qkv`."""
+    """The name by which a target names a module: `q_proj` in the decoder, `visual.qkv` in a tower."""
     last = path.rpartition(".")[2]
     for name, prefix in TOWERS.items():
         if path.startswith(prefix):

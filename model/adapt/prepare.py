@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from model.adapt.lora import add_adapters
+from model.adapt.qat import prepare_qat
 from model.config import AdapterConfig
 from model.net.vlm import VisionLanguageModel
 from schemas.errors import RecipeError
@@ -17,6 +18,8 @@ def prepare(model: VisionLanguageModel, adapter: AdapterConfig, qat: str, seed: 
     check(adapter, qat)
     if adapter.rank:
         add_adapters(model, adapter, seed)
+    elif qat == "int8_dynamic_int4":
+        prepare_qat(model)
 
 
 def check(adapter: AdapterConfig, qat: str) -> None:
