@@ -57,6 +57,7 @@ def _short(path: str) -> str:
 
 
 def replace(model: nn.Module, path: str, module: nn.Module) -> None:
-    """Puts `module` where `path` is."""
+    """Puts `module` where `path` is, in the mode (training or not) of what was there."""
     parent, _, name = path.rpartition(".")
+    module.train(model.get_submodule(path).training)
     setattr(model.get_submodule(parent), name, module)

@@ -44,7 +44,7 @@ class Quantisation:
         return "dynamic" in self.scheme
 
     def group(self, columns: int) -> int:
-        """Columns of a group in a row of so many: `group_size`, or what of it divides; 0 when the matrix stays whole."""
+        """Columns of a group in a row of so many: `group_size`, or what of it divides; 0: the matrix stays whole."""
         fitting = group_size(columns, self.group_size)
         return fitting if fitting >= MIN_GROUP else 0
 
