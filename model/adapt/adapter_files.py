@@ -28,10 +28,8 @@ _PREFIX = "base_model.model."
 _LARGEST_CONFIG = 1 << 20
 #: where peft puts the adapter of a fused parameter, after the path of the experts
 _FUSED = {"gate_up_proj": ".base_layer", "down_proj": ""}
-#: our names and those of a Qwen3-Omni thinker in transformers
+#: our names and those of a Qwen3-Omni thinker in transformers' memory
 _OMNI = (
-    (r"^model\.language_model\.", "model."),
-    (r"^model\.(visual|audio_tower)\.", r"\1."),
     (r"(\.merger|merger_list\.\d+)\.linear_fc1$", r"\1.mlp.0"),
     (r"(\.merger|merger_list\.\d+)\.linear_fc2$", r"\1.mlp.2"),
     (r"\.deepstack_merger_list\.", ".merger_list."),
