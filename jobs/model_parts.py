@@ -5,7 +5,7 @@ import torch
 from model.config import TrainConfig, from_dict
 from model.eval.captions import read_caption_pairs, score_captions
 from model.infer.generate import Sampling, TextGenerator
-from model.net.weights import newest_checkpoint
+from model.interop import newest_checkpoint
 from model.train.loop import Run
 
 __all__ = [
