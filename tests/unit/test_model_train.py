@@ -16,7 +16,7 @@ from model.data.collate import collate
 from model.data.dataset import TokenShards, dataset_info
 from model.eval.captions import CaptionPair, read_caption_pairs, score_captions
 from model.infer.generate import TextGenerator
-from model.interop import checkpoints, load_model, newest_checkpoint
+from model.interop import checkpoints, load_model, newest_checkpoint, save_checkpoint_files
 from model.net.vlm import build
 from model.train import checkpoint as checkpoint_module
 from model.train.held_out import held_out_loss
