@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from model.config import ModelConfig, from_dict, to_dict
-from model.interop.limits import check
-from schemas.errors import SluiceError
+from model.interop.limits import check_numbers, check_preprocessing
+from schemas.errors import RecipeError, SluiceError
 
 OURS = "sluice"
 VL, OMNI, THINKER = "qwen3_vl_moe", "qwen3_omni_moe", "qwen3_omni_moe_thinker"
@@ -52,7 +52,6 @@ _HONOURED: dict[str, dict[str, tuple[Any, ...]]] = {
     "text_config": {
         "hidden_act": ("silu",),
         "attention_bias": (False,),
-        "attention_dropout": (0, None),
         "use_sliding_window": (False, None),
         "shared_expert_intermediate_size": (0, None),
         "partial_rotary_factor": (1, None),
@@ -61,9 +60,6 @@ _HONOURED: dict[str, dict[str, tuple[Any, ...]]] = {
     "audio_config": {
         "activation_function": ("gelu",),
         "scale_embedding": (False, None),
-        "dropout": (0, None),
-        "attention_dropout": (0, None),
-        "activation_dropout": (0, None),
     },
     "rope_parameters": {
         "mrope_interleaved": (True, None),
@@ -71,6 +67,9 @@ _HONOURED: dict[str, dict[str, tuple[Any, ...]]] = {
         "partial_rotary_factor": (1, None),
         "mscale": (None,),
         "mscale_all_dim": (None,),
+        # one table for each kind of layer
+        "full_attention": (None,),
+        "sliding_attention": (None,),
     },
 }
 
@@ -83,8 +82,13 @@ def from_hub(raw: Mapping[str, Any], where: str, token_ids: Mapping[str, int] | 
     plain = _published(raw, where, token_ids or {})
     extra = raw.get(OURS, {})
     _require(isinstance(extra, Mapping), where, OURS, extra)
-    config = from_dict(ModelConfig, _merged(plain, extra), where)
-    check(config, where)
+    plain = _merged(plain, extra)
+    check_numbers(plain, where)
+    try:
+        config = from_dict(ModelConfig, plain, where)
+    except RecipeError as error:
+        raise RecipeError(str(error) if where in str(error) else f"{where}: {error}") from error
+    check_preprocessing(config, where)
     return config
 
 
@@ -129,7 +133,7 @@ def to_hub(config: ModelConfig, dtype: str) -> dict[str, Any]:
             **{name: audio[name] for name in _AUDIO},
             "activation_function": "gelu",
         }
-        raw["position_id_per_seconds"] = 13
+        raw["position_id_per_seconds"] = config.position_id_per_seconds
     extra = _difference(to_dict(config), to_dict(from_dict(ModelConfig, _published(raw, OURS, {}), OURS)))
     return raw | ({OURS: extra} if extra else {})
 
@@ -164,17 +168,22 @@ def _published(raw: Mapping[str, Any], where: str, token_ids: Mapping[str, int])
     if raw.get("vision_config") is not None:
         plain["vision"] = _taken(_section(raw, "vision_config", where), _VISION)
         rope = raw["vision_config"].get("rope_parameters") or {}
-        _require(rope.get("rope_theta", 10_000) == 10_000, where, "vision_config.rope_parameters", rope)
+        is_ours = isinstance(rope, Mapping) and rope.get("rope_theta", 10_000) == 10_000
+        _require(is_ours, where, "vision_config.rope_parameters", rope)
     if kind != VL:
         plain["audio"] = _taken(_section(raw, "audio_config", where), _AUDIO)
+        if raw.get("position_id_per_seconds") is not None:
+            plain["position_id_per_seconds"] = raw["position_id_per_seconds"]
     return plain
 
 
 def _text(raw: Mapping[str, Any], where: str) -> dict[str, Any]:
     text = _taken(raw, (*_TEXT, "norm_topk_prob"))
     experts = [raw[key] for key in ("num_experts", "num_local_experts") if raw.get(key) is not None]
-    _require(len(set(map(str, experts))) == 1, where, "text_config.num_experts", experts)
-    text["num_experts"] = experts[0]
+    _require(len(set(map(str, experts))) <= 1, where, "text_config.num_experts", experts)
+    text["num_experts"] = experts[0] if experts else 0
+    if not experts:  # a dense model
+        text |= {"num_experts_per_tok": 0, "moe_intermediate_size": 0}
     text["mlp_only_layers"] = raw.get("mlp_only_layers") or []
     heads = raw.get("num_attention_heads")
     text["num_key_value_heads"] = heads if raw.get("num_key_value_heads") is None else raw["num_key_value_heads"]
