@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from model.interop.checkpoint import CONFIG, EXTRA, MAX_SHARD_BYTES, Checkpoint, write_checkpoint
+from model.interop.jsonfile import inside
 from model.interop.layouts import Layout
 from model.interop.preprocessing import NAME as PREPROCESSOR
 from schemas.errors import SluiceError
@@ -44,7 +45,7 @@ def export_checkpoint(
         )
         for path in sorted(folder.iterdir()):
             if path.is_file() and path.suffix in (".json", ".jinja", ".txt") and _is_kept(path.name):
-                shutil.copyfile(path, temporary / path.name)
+                shutil.copyfile(inside(folder, path.name), temporary / path.name)
         temporary.chmod(0o755)
         os.replace(temporary, out)
     finally:

@@ -1,4 +1,4 @@
-"""What a configuration from a file must keep to beyond what model.config checks itself: sane sizes, our preprocessing."""
+"""What a configuration from a file must keep to beyond what model.config checks: sane sizes, our preprocessing."""
 
 from __future__ import annotations
 
