@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.adapt.experts import ProjectedExperts, Projector, plain_weights
+from model.adapt.experts import ProjectedExperts, plain_weights
 from model.adapt.integers import dequantise, pack_nibbles, quantise, round_rows, unpack_nibbles
 from model.net.moe import Experts
 
@@ -59,9 +59,8 @@ class Int4Experts(ProjectedExperts):
     """Fused experts with 4-bit weights: `NAME` uint8 [E, out, in / 2] and `NAME_scale` [E, out, in / group]."""
 
     def __init__(self, experts: int, size: int, width: int, *, groups: tuple[int, int], dynamic: bool) -> None:
-        super().__init__()
+        super().__init__({"gate_up_proj": (experts, 2 * width, size), "down_proj": (experts, size, width)})
         self.dynamic = dynamic
-        self.shapes = {"gate_up_proj": (experts, 2 * width, size), "down_proj": (experts, size, width)}
         for (name, (_, out, columns)), group in zip(self.shapes.items(), groups, strict=True):
             self.register_buffer(name, torch.empty(experts, out, columns // 2, dtype=torch.uint8))
             self.register_buffer(f"{name}_scale", torch.empty(experts, out, columns // group))
@@ -76,11 +75,7 @@ class Int4Experts(ProjectedExperts):
             setattr(made, f"{name}_scale", scale)
         return made
 
-    def projector(self) -> Projector:
+    def project(self, name: str, rows: Tensor, counts: Tensor) -> Tensor:
         """See ProjectedExperts."""
-
-        def project(name: str, expert: int, rows: Tensor) -> Tensor:
-            weight, scale = getattr(self, name)[expert], getattr(self, f"{name}_scale")[expert]
-            return int4_linear(rows, weight, scale, dynamic=self.dynamic)
-
-        return project
+        weights, scales = getattr(self, name), getattr(self, f"{name}_scale")
+        return self.each(name, rows, counts, lambda e, x: int4_linear(x, weights[e], scales[e], dynamic=self.dynamic))

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.adapt.experts import PROJECTIONS, ProjectedExperts, Projector
+from model.adapt.experts import PROJECTIONS, ProjectedExperts
 from model.adapt.integers import dequantise, quantise, quantise_rows
 from model.net.moe import Experts
 
@@ -69,9 +69,8 @@ class Int8Experts(ProjectedExperts):
     """Fused experts: `gate_up_proj` [E, 2I, d], `down_proj` [E, d, I] int8; `NAME_scale` [E, 2I] and [E, d]."""
 
     def __init__(self, experts: int, size: int, width: int, *, dynamic: bool) -> None:
-        super().__init__()
+        super().__init__({"gate_up_proj": (experts, 2 * width, size), "down_proj": (experts, size, width)})
         self.dynamic = dynamic
-        self.shapes = {"gate_up_proj": (experts, 2 * width, size), "down_proj": (experts, size, width)}
         for name, shape in self.shapes.items():
             self.register_buffer(name, torch.empty(shape, dtype=torch.int8))
             self.register_buffer(f"{name}_scale", torch.empty(shape[:2], dtype=torch.float32))
@@ -87,11 +86,7 @@ class Int8Experts(ProjectedExperts):
             setattr(made, f"{name}_scale", scale)
         return made
 
-    def projector(self) -> Projector:
+    def project(self, name: str, rows: Tensor, counts: Tensor) -> Tensor:
         """See ProjectedExperts."""
-
-        def project(name: str, expert: int, rows: Tensor) -> Tensor:
-            weight, scale = getattr(self, name)[expert], getattr(self, f"{name}_scale")[expert]
-            return int8_linear(rows, weight, scale, dynamic=self.dynamic)
-
-        return project
+        weights, scales = getattr(self, name), getattr(self, f"{name}_scale")
+        return self.each(name, rows, counts, lambda e, x: int8_linear(x, weights[e], scales[e], dynamic=self.dynamic))

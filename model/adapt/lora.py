@@ -13,10 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.adapt.experts import PROJECTIONS, ProjectedExperts, Projector, plain_experts, plain_weights
+from model.adapt.experts import PROJECTIONS, ProjectedExperts, plain_experts, plain_weights, shapes_of
 from model.adapt.nf4 import Nf4Experts, Nf4Linear, quantise_frozen
 from model.adapt.places import replace, targeted
 from model.config import AdapterConfig, TextConfig
+from model.net.expert_kernel import grouped_product
 from model.net.moe import Experts
 from model.net.vlm import VisionLanguageModel
 
@@ -61,12 +62,10 @@ class LowRankExperts(ProjectedExperts):
     """
 
     def __init__(self, base: Experts, config: AdapterConfig, generator: torch.Generator) -> None:
-        super().__init__()
+        super().__init__(shapes_of(base))
         self.base = base.requires_grad_(False)
         self.rank, self.scaling, self.dropout = config.rank, config.alpha / config.rank, config.dropout
         dtype = base.dtype if isinstance(base, Nf4Experts) else base.down_proj.dtype
-        weights = base.shapes if isinstance(base, Nf4Experts) else {n: w.shape for n, w in plain_weights(base).items()}
-        self.shapes = {name: tuple(shape) for name, shape in weights.items()}  # type: ignore[misc]
         for name, (experts, out, size) in self.shapes.items():
             a = _start(experts, config.rank, size, dtype=dtype, generator=generator)
             self.register_parameter(f"lora_A_{name}", a)
@@ -82,18 +81,18 @@ class LowRankExperts(ProjectedExperts):
         """A [E, rank, in] and B [E, out, rank] of a projection."""
         return getattr(self, f"lora_A_{name}"), getattr(self, f"lora_B_{name}")
 
-    def projector(self) -> Projector:
+    def project(self, name: str, rows: Tensor, counts: Tensor) -> Tensor:
         """See ProjectedExperts."""
-        base = _frozen_projector(self.base)
-        # unbind, not a[e]: each indexing's backward would allocate a gradient the size of all experts' adapters
-        factors = {name: [f.unbind() for f in self.factors(name)] for name in PROJECTIONS}
+        ends = counts.cumsum(0, dtype=torch.int32)
+        a, b = self.factors(name)
+        dropped = F.dropout(rows, self.dropout, self.training)
+        low = grouped_product(grouped_product(dropped, a.mT, ends), b.mT, ends)
+        return self._frozen(name, rows, counts, ends) + low * self.scaling
 
-        def project(name: str, expert: int, rows: Tensor) -> Tensor:
-            a, b = factors[name]
-            dropped = F.dropout(rows, self.dropout, self.training)
-            return base(name, expert, rows) + F.linear(F.linear(dropped, a[expert]), b[expert]) * self.scaling
-
-        return project
+    def _frozen(self, name: str, rows: Tensor, counts: Tensor, ends: Tensor) -> Tensor:
+        if isinstance(self.base, ProjectedExperts):
+            return self.base.project(name, rows, counts)
+        return grouped_product(rows, getattr(self.base, name).detach().mT, ends)
 
     def merged(self, config: TextConfig) -> Experts:
         """Plain experts that do the same."""
@@ -102,13 +101,6 @@ class LowRankExperts(ProjectedExperts):
             a, b = self.factors(name)
             weights[name] = weights[name] + (b @ a).detach() * self.scaling
         return plain_experts(config, weights)
-
-
-def _frozen_projector(experts: Experts) -> Projector:
-    if isinstance(experts, ProjectedExperts):
-        return experts.projector()
-    weights = plain_weights(experts)
-    return lambda name, expert, rows: F.linear(rows, weights[name][expert])
 
 
 def add_adapters(model: VisionLanguageModel, config: AdapterConfig, seed: int) -> None:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.adapt.experts import PROJECTIONS, ProjectedExperts, Projector, plain_weights
+from model.adapt.experts import PROJECTIONS, ProjectedExperts, plain_weights, shapes_of
 from model.adapt.places import projections, replace
 from model.net.moe import Experts
 from model.net.vlm import VisionLanguageModel
@@ -91,23 +91,18 @@ class Nf4Experts(ProjectedExperts):
     """Frozen experts: `NAME` uint8 [E, out * in / 2] and `NAME_absmax` [E, out * in / 64] for both projections."""
 
     def __init__(self, experts: Experts) -> None:
-        super().__init__()
-        weights = plain_weights(experts)
-        self.shapes = {name: tuple(w.shape) for name, w in weights.items()}  # type: ignore[misc]
+        super().__init__(shapes_of(experts))
         self.dtype = experts.down_proj.dtype
-        for name, weight in weights.items():
+        for name, weight in plain_weights(experts).items():
             parts = [quantise_matrix(matrix) for matrix in weight]
             self.register_buffer(name, torch.stack([packed for packed, _ in parts]))
             self.register_buffer(f"{name}_absmax", torch.stack([absmax for _, absmax in parts]))
 
-    def projector(self) -> Projector:
+    def project(self, name: str, rows: Tensor, counts: Tensor) -> Tensor:
         """See ProjectedExperts; only experts that have rows are ever made whole."""
-
-        def project(name: str, expert: int, rows: Tensor) -> Tensor:
-            packed, absmax = getattr(self, name)[expert], getattr(self, f"{name}_absmax")[expert]
-            return _Product.apply(rows, packed, absmax, self.shapes[name][1:])
-
-        return project
+        packed, absmax = getattr(self, name), getattr(self, f"{name}_absmax")
+        shape = self.shapes[name][1:]
+        return self.each(name, rows, counts, lambda e, x: _Product.apply(x, packed[e], absmax[e], shape))
 
     def weights(self) -> dict[str, Tensor]:
         """The fused matrices that the 4 bits stand for."""

@@ -11,13 +11,13 @@ import logging
 from collections import defaultdict
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from model.adapt.experts import PROJECTIONS, ProjectedExperts, Projector
+from model.adapt.experts import PROJECTIONS, ProjectedExperts, shapes_of
 from model.adapt.integers import fake_quantise, round_rows
 from model.adapt.places import projections, replace
 from model.adapt.quantise import Quantisation
+from model.net.expert_kernel import grouped_product
 from model.net.moe import Experts
 from model.net.vlm import VisionLanguageModel
 from schemas.errors import SluiceError
@@ -30,18 +30,14 @@ class FakeQuantisedExperts(ProjectedExperts):
     """Experts whose weights and inputs are rounded in the forward pass; the parameters are those of `Experts`."""
 
     def __init__(self, source: Experts, groups: tuple[int, int]) -> None:
-        super().__init__()
+        super().__init__(shapes_of(source))
         self.gate_up_proj, self.down_proj = source.gate_up_proj, source.down_proj
         self.groups = dict(zip(PROJECTIONS, groups, strict=True))
 
-    def projector(self) -> Projector:
+    def project(self, name: str, rows: Tensor, counts: Tensor) -> Tensor:
         """See ProjectedExperts."""
-        weights = {name: getattr(self, name).unbind() for name in PROJECTIONS}
-
-        def project(name: str, expert: int, rows: Tensor) -> Tensor:
-            return F.linear(round_rows(rows), fake_quantise(weights[name][expert], 4, self.groups[name]))
-
-        return project
+        weights = fake_quantise(getattr(self, name), 4, self.groups[name])
+        return grouped_product(round_rows(rows), weights.mT, counts.cumsum(0, dtype=torch.int32))
 
 
 def prepare_qat(model: VisionLanguageModel) -> None:

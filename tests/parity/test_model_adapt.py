@@ -1,6 +1,7 @@
 """What peft makes of our adapters, bitsandbytes of our 4 bits and torchao of our integers, on the same weights."""
 
 import copy
+import dataclasses
 
 import pytest
 import torch
@@ -185,18 +186,18 @@ def test_integers_of_fused_experts_are_torchaos_of_each_matrix():
 
 
 def test_fake_quantised_experts_are_torchaos_linears_with_their_gradients():
-    config = tiny(hidden_size=64, moe_intermediate_size=32).text
+    config = dataclasses.replace(tiny().text, hidden_size=64, moe_intermediate_size=32)
     experts = Experts(config)
     generator = torch.Generator().manual_seed(1)
     for p in experts.parameters():
         torch.nn.init.normal_(p, generator=generator)
     rows = torch.randn(7, 64, generator=generator)
-    counts = [2, 0, 5, 0]
+    counts = torch.tensor([2, 0, 5, 0])
     fake = FakeQuantisedExperts(experts, (32, 32))
     out = fake.compute(rows, counts)
     out.square().sum().backward()
     expected = []
-    for e, h in enumerate(rows.split(counts)):
+    for e, h in enumerate(rows.split(counts.tolist())):
         if not len(h):
             continue
         pair = torch.nn.Sequential(*(linear_of(getattr(experts, n)[e].detach()) for n in ("gate_up_proj", "down_proj")))
