@@ -24,10 +24,12 @@ def build_app() -> typer.Typer:
         curate,
         diff_presets,
         explain,
+        export,
         forget,
         generate,
         ngram,
         propose_thresholds,
+        quantize,
         report,
         tokenizer,
         train,
@@ -59,6 +61,8 @@ def build_app() -> typer.Typer:
     app.add_typer(ngram.app, name="ngram")
     app.command()(train.train)
     app.command()(generate.generate)
+    app.command()(quantize.quantize)
+    app.command()(export.export)
     return app
 
 

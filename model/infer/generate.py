@@ -10,17 +10,15 @@ from model.data.collate import collate
 from model.data.dataset import Sequence
 from model.data.tokenizer import Prompts, load_tokenizer
 from model.infer.decode import decode
-from model.infer.sampling import Sampling, streams
+from model.infer.opening import open_model, open_side_files
+from model.infer.sampling import GREEDY, Sampling, streams
 from model.net.vlm import VisionLanguageModel
-from model.net.weights import load_model
 
 #: prompts prefilled together
 BATCH = 32
 
 
-def generate(
-    model: VisionLanguageModel, prompts: Items[Sequence], sampling: Sampling = Sampling()
-) -> Iterator[list[int]]:
+def generate(model: VisionLanguageModel, prompts: Items[Sequence], sampling: Sampling = GREEDY) -> Iterator[list[int]]:
     """Yields the new tokens of each prompt, in order, without the end-of-text token.
 
     What a prompt is continued with depends on it, the sampling and its place among the prompts alone.
@@ -42,12 +40,12 @@ class TextGenerator:
     @classmethod
     def load(cls, checkpoint: Path) -> TextGenerator:
         """From a checkpoint folder; raises SluiceError when it is not one."""
-        model = load_model(checkpoint)
-        prompts = Prompts(load_tokenizer(checkpoint / "tokenizer"), model.config.special, model.config.image)
+        model = open_model(checkpoint)
+        prompts = Prompts(load_tokenizer(open_side_files(checkpoint)), model.config.special, model.config.image)
         return cls(model, prompts)
 
     def __call__(
-        self, text: str, images: Items[bytes] = (), audios: Items[bytes] = (), sampling: Sampling = Sampling()
+        self, text: str, images: Items[bytes] = (), audios: Items[bytes] = (), sampling: Sampling = GREEDY
     ) -> str:
         """The continuation of a prompt; `images` and `audios` are encoded files."""
         (tokens,) = generate(self.model, [self._prompts.build(text, images, audios)], sampling)

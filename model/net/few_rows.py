@@ -14,6 +14,8 @@ from torch import Tensor
 
 #: (token, expert) pairs up to which a loop beats sorted products
 FEW_SLOTS = 64
+#: rows up to which `few_linear` beats a product with the matrix made whole again
+FEW_ROWS = 32
 _NO_SCALE = torch.empty(0, 0)
 
 

@@ -169,9 +169,15 @@ def linear(first, last, x, weight, scale, y):
 
     A row of the weight is read once for all rows of x; x is float32.
     """
+    size = weight.shape[1]
+    row = np.empty(size, np.float32)
     for n in range(first, last):
-        row = weight[n]
         factor = scale[n] if len(scale) else np.float32(1.0)
+        if len(x) == 1:
+            store(y[0], n, _dot(weight[n], x[0]) * factor)
+            continue
+        for k in range(size):
+            row[k] = load(weight[n], k)
         for m in range(len(x)):
             store(y[m], n, _dot(row, x[m]) * factor)
 
@@ -215,10 +221,10 @@ def experts_out(first, last, hidden, weights, experts, down, scale, y):
 
 @compiled
 def _wanted(experts, expert):
+    found = False
     for s in range(len(experts)):
-        if experts[s] == expert:
-            return True
-    return False
+        found |= experts[s] == expert
+    return found
 
 
 @compiled

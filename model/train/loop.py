@@ -18,8 +18,8 @@ from model.config import TrainConfig, preset, to_dict
 from model.data.collate import collate
 from model.data.dataset import DatasetInfo, TokenShards, dataset_info
 from model.data.shards import HoldoutSplit, SequenceReader
+from model.interop import checkpoints
 from model.net.vlm import VisionLanguageModel, build, count_parameters
-from model.net.weights import checkpoints
 from model.train.checkpoint import Progress, restore_checkpoint, save_checkpoint
 from model.train.held_out import held_out_loss
 from model.train.optim import Optimizer
