@@ -1,6 +1,7 @@
 """Root-mean-square normalisation (Zhang and Sennrich 2019), with the cast order of the Qwen3 reference.
 
-On CPU, float32 and bfloat16 go through compiled loops (model.net.row_kernels), which round once, at the end.
+On CPU, float32 and bfloat16 go through compiled loops (model.net.row_kernels), which round once, at the end; on a GPU,
+through the library's fused kernel.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.net.few_rows import is_compiled, loops
@@ -29,6 +31,8 @@ class RMSNorm(nn.Module):
         """x [..., size] -> [..., size]."""
         if is_compiled(x):
             return _RowNorm.apply(x, self.weight, self.eps)
+        if x.device.type == "cuda":
+            return F.rms_norm(x, self.weight.shape, self.weight, self.eps)
         return self.plain(x)
 
     def plain(self, x: Tensor) -> Tensor:
@@ -40,7 +44,7 @@ class RMSNorm(nn.Module):
         """Normalises the heads of x [T, heads, size] and rotates them by the tables cos, sin [T, size]."""
         if is_compiled(x):
             return _TurnedNorm.apply(x, self.weight, self.eps, *rope)
-        return rotate(self.plain(x), *rope)
+        return rotate(self(x), *rope)
 
 
 class _RowNorm(torch.autograd.Function):
