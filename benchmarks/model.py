@@ -91,9 +91,7 @@ class Bench:
         sides = {"ours": work.ours, "packed": work.theirs_rows}
         self._timed(f"training, {precision}, rows of 512", sides, len(rows[0]) * 512, f"tokens per {self._second}")
 
-    def _timed(
-        self, what: str, sides: Mapping[str, Callable[[], object]], work: float, unit: str
-    ) -> dict[str, Times]:
+    def _timed(self, what: str, sides: Mapping[str, Callable[[], object]], work: float, unit: str) -> dict[str, Times]:
         times = interleaved(sides, self._repeats, self.device)
         self._add(what, times, work, unit)
         if self.device.type == "cuda":

@@ -40,8 +40,11 @@ def report(bench: Any) -> None:
     stages["pictures of 384 x 256 decoded and cut into patches"] = Stage.of(pictures_per_second(), {}, "per CPU second")
     stages |= _memory(bench.full)
     versions = our_versions(["sluice", "torch", "transformers"])
-    print(write_result("model", stages, machine=where, versions=versions, size=bench.full and "full" or "small",
-                       **bench.facts))
+    print(
+        write_result(
+            "model", stages, machine=where, versions=versions, size=(bench.full and "full") or "small", **bench.facts
+        )
+    )
 
 
 def _memory(full: bool) -> dict[str, Stage]:

@@ -63,6 +63,10 @@ class Int8Linear(nn.Module):
         y = y.unflatten(0, x.shape[:-1])
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
+    def plain_integers(self) -> tuple[Tensor, Tensor] | None:
+        """Weight and scale, where they are all there is to it."""
+        return None if self.dynamic or self.bias is not None else (self.weight, self.scale)
+
     def dequantised(self, dtype: torch.dtype) -> Tensor:
         """The matrix [out, in] that the integers stand for."""
         return dequantise(self.weight, self.scale[:, None], dtype)
@@ -95,6 +99,12 @@ class Int8Experts(ProjectedExperts):
             return super().forward(x, weights, experts)
         scales = (self.gate_up_proj_scale, self.down_proj_scale)
         return few_experts(x, weights, experts, self.gate_up_proj, self.down_proj, *scales)
+
+    def plain_integers(self) -> tuple[Tensor, ...] | None:
+        """Both weights and both scales, where they are all there is to it."""
+        weights = [getattr(self, name) for name in PROJECTIONS]
+        scales = [getattr(self, f"{name}_scale") for name in PROJECTIONS]
+        return None if self.dynamic else (*weights, *scales)
 
     def project(self, name: str, rows: Tensor, counts: Tensor) -> Tensor:
         """See ProjectedExperts."""

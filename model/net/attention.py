@@ -14,21 +14,18 @@ from torch import Tensor, nn
 
 from model.config import TextConfig
 from model.net.attention_kernel import MAX_ROWS, CausalAttention
+from model.net.layer_step import StepCache
 from model.net.norm import RMSNorm
 from model.net.rope import rotate
 from model.net.segments import Segments
 
 
-class LayerCache(Protocol):
+class LayerCache(StepCache, Protocol):
     """Keys and values of earlier tokens, for one layer and all sequences being decoded."""
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was stored yet."""
-
-    @property
-    def steps(self) -> bool:
-        """Whether every sequence has one new token."""
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Stores [T, kv_heads, D] of the packed batch; returns what each sequence may look at.
@@ -64,9 +61,7 @@ def segment_attention(
     return segments.join(outputs)
 
 
-def _flash_segments(
-    q: Tensor, k: Tensor, v: Tensor, segments: Segments, *, causal: bool, window: int | None
-) -> Tensor:
+def _flash_segments(q: Tensor, k: Tensor, v: Tensor, segments: Segments, *, causal: bool, window: int | None) -> Tensor:
     """`segment_attention` by the GPU's kernel for packed segments (Dao 2023, FlashAttention-2)."""
     left, right = -1 if window is None else window - 1, 0 if causal else -1
     spans = (segments.ends, segments.ends, segments.longest, segments.longest)

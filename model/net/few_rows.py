@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from model.net.threads import array, over_rows
+
 #: (token, expert) pairs up to which a loop beats sorted products
 FEW_SLOTS = 64
 #: rows up to which `few_linear` beats a product with the matrix made whole again
@@ -45,8 +47,8 @@ def few_linear(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
     """x [M, K], weight [N, K] int8, scale [N] float32 -> x (weight * scale)^T, [M, N] in x's dtype."""
     kernels = loops()
     y = x.new_empty(len(x), len(weight))
-    arrays = [kernels.array(t) for t in (x.float().contiguous(), weight, scale, y)]
-    kernels.over_rows(kernels.linear, len(weight), 1, weight.numel() * len(x), *arrays)
+    arrays = [array(t) for t in (x.float().contiguous(), weight, scale, y)]
+    over_rows(kernels.linear, len(weight), 1, weight.numel() * len(x), *arrays)
     return y
 
 
@@ -67,20 +69,20 @@ def few_experts(
     chosen = experts.flatten().numpy()
     hidden = torch.empty(len(chosen), down.shape[2])
     y = torch.zeros(x.shape)
-    rows, values = kernels.array(x.float().contiguous()), len(chosen) * down[0].numel()
+    rows, values = array(x.float().contiguous()), len(chosen) * down[0].numel()
     scales = [t.numpy() for t in (gate_up_scale, down_scale)]
-    kernels.over_rows(
+    over_rows(
         kernels.experts_in,
         down.shape[2],
         1,
         2 * values,
         rows,
         chosen,
-        kernels.array(gate_up),
+        array(gate_up),
         scales[0],
         hidden.numpy(),
     )
     shares = weights.float().flatten().numpy()
-    arrays = (hidden.numpy(), shares, chosen, kernels.array(down), scales[1], y.numpy())
-    kernels.over_rows(kernels.experts_out, x.shape[1], 1, values, *arrays)
+    arrays = (hidden.numpy(), shares, chosen, array(down), scales[1], y.numpy())
+    over_rows(kernels.experts_out, x.shape[1], 1, values, *arrays)
     return y.to(x.dtype)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from model.net.few_rows import is_compiled, loops
 from model.net.rope import rotate
+from model.net.threads import array, over_rows
 
 Rope = tuple[Tensor, Tensor]
 
@@ -52,10 +53,10 @@ class _RowNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
         x, kernels = x.contiguous(), loops()
         y, inverse = torch.empty_like(x), x.new_empty(x.shape[:-1].numel(), dtype=torch.float32)
-        arrays = [kernels.array(t.view(-1, x.shape[-1])) for t in (x, y)]
-        weights = kernels.array(weight)
+        arrays = [array(t.view(-1, x.shape[-1])) for t in (x, y)]
+        weights = array(weight)
         scales = inverse.numpy()
-        kernels.over_rows(
+        over_rows(
             kernels.norm_forward,
             len(inverse),
             kernels.BLOCK_ROWS,
@@ -80,10 +81,10 @@ class _TurnedNorm(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, cosine: Tensor, sine: Tensor) -> Tensor:
         x, kernels = x.contiguous(), loops()
         y, inverse = torch.empty_like(x), x.new_empty(x.shape[:-1].numel(), dtype=torch.float32)
-        rows, out = (kernels.array(t.view(-1, x.shape[-1])) for t in (x, y))
-        tables = (kernels.array(cosine), kernels.array(sine))
-        arguments = (rows, kernels.array(weight), np.float32(eps), *tables, out, inverse.numpy())
-        kernels.over_rows(kernels.turn_forward, len(inverse), kernels.BLOCK_ROWS, x.numel(), *arguments)
+        rows, out = (array(t.view(-1, x.shape[-1])) for t in (x, y))
+        tables = (array(cosine), array(sine))
+        arguments = (rows, array(weight), np.float32(eps), *tables, out, inverse.numpy())
+        over_rows(kernels.turn_forward, len(inverse), kernels.BLOCK_ROWS, x.numel(), *arguments)
         ctx.save_for_backward(x, weight, inverse, cosine, sine)
         return y
 
@@ -99,7 +100,7 @@ def _row_gradients(
     kernels, size = loops(), x.shape[-1]
     grad, grad_x = grad.contiguous(), torch.empty_like(x)
     blocks = x.new_zeros(-(-len(inverse) // kernels.BLOCK_ROWS), size, dtype=torch.float32)
-    rows, given, out = (kernels.array(t.view(-1, size)) for t in (x, grad, grad_x))
-    fixed = [kernels.array(t) for t in (weight, inverse, *tables)]
-    kernels.over_rows(kernel, len(inverse), kernels.BLOCK_ROWS, x.numel(), rows, *fixed, given, out, blocks.numpy())
+    rows, given, out = (array(t.view(-1, size)) for t in (x, grad, grad_x))
+    fixed = [array(t) for t in (weight, inverse, *tables)]
+    over_rows(kernel, len(inverse), kernels.BLOCK_ROWS, x.numel(), rows, *fixed, given, out, blocks.numpy())
     return grad_x, blocks.sum(0).to(weight.dtype)

@@ -11,24 +11,13 @@ All of it is in one module, for a compiled loop is made again when its own file 
 # The types of kernels' arguments are numba's to infer; docstrings give dtypes and shapes.
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache
-from itertools import pairwise
-
 import numpy as np
-import torch
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic, overload
-from torch import Tensor
 
 #: rows that one sum of a weight's gradient is over
 BLOCK_ROWS = 256
-#: values that make another thread worth its start
-VALUES_A_THREAD = 1 << 18
-
 compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
 
 
@@ -235,31 +224,127 @@ def _dot(row, x):
     return total
 
 
-def array(tensor: Tensor) -> np.ndarray:
-    """The memory of a CPU tensor, bfloat16 as uint16."""
-    tensor = tensor.detach()
-    return tensor.view(torch.uint16).numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
+@compiled
+def layer_step(
+    x,
+    y,
+    norms,
+    eps,
+    projections,
+    scales,
+    head_norms,
+    cosine,
+    sine,
+    keys,
+    values,
+    places,
+    window,
+    router,
+    bias,
+    top_k,
+    normalise,
+    experts,
+    expert_scales,
+):
+    """One decoder layer for one new token of each sequence: y [B, d] of x [B, d], float32.
 
-
-def over_rows(kernel: Callable[..., None], rows: int, block: int, values: int, *arguments: object) -> None:
-    """Calls `kernel(first, last, *arguments)` on all rows, on torch's number of threads when there is enough to do.
-
-    `values` says how much that is; a thread gets whole blocks of so many rows.
+    norms: before attention, before experts [d]; projections: q, k, v, o; head_norms: q, k [D]; cosine, sine [B, D];
+    keys, values [B, capacity, K, D], whose row places [B] is written; window 0: all of it; router [E, d], bias [E]
+    or nothing; experts: gate_up [E, 2I, d], down [E, d, I]. A scale array is empty where a weight has none.
     """
-    threads = min(torch.get_num_threads(), values // VALUES_A_THREAD)
-    if threads < 2:
-        kernel(0, rows, *arguments)
-        return
-    blocks = -(-rows // block)
-    ends = [min(rows, blocks * k // threads * block) for k in range(threads + 1)]
-    ends[-1] = rows
-    jobs = [_pool(os.getpid()).submit(kernel, *span, *arguments) for span in pairwise(ends[1:])]
-    kernel(ends[0], ends[1], *arguments)
-    for job in jobs:
-        job.result()
+    size = head_norms[0].shape[0]
+    heads, kv_heads = projections[0].shape[0] // size, projections[1].shape[0] // size
+    hidden = np.empty(x.shape[1], np.float32)
+    q, k, v = (
+        np.empty(heads * size, np.float32),
+        np.empty(kv_heads * size, np.float32),
+        np.empty(kv_heads * size, np.float32),
+    )
+    mixed = np.empty(heads * size, np.float32)
+    for b in range(len(x)):
+        _normed(x[b], norms[0], eps, hidden)
+        _matvec(projections[0], scales[0], hidden, q)
+        _matvec(projections[1], scales[1], hidden, k)
+        _matvec(projections[2], scales[2], hidden, v)
+        place = places[b]
+        for head in range(heads):
+            _turned(q[head * size : (head + 1) * size], head_norms[0], eps, cosine[b], sine[b])
+        for head in range(kv_heads):
+            part = slice(head * size, (head + 1) * size)
+            _turned(k[part], head_norms[1], eps, cosine[b], sine[b])
+            for j in range(size):
+                store(keys[b, place, head], j, k[head * size + j])
+                store(values[b, place, head], j, v[head * size + j])
+        first = max(0, place + 1 - window) if window > 0 else 0
+        for head in range(heads):
+            part = slice(head * size, (head + 1) * size)
+            at = head * kv_heads // heads
+            _attend(q[part], keys[b], values[b], at, first, place + 1, mixed[part])
+        _matvec(projections[3], scales[3], mixed, hidden)
+        for j in range(len(hidden)):
+            y[b, j] = x[b, j] + hidden[j]
+        _normed(y[b], norms[1], eps, hidden)
+        chosen, weights = _route(hidden, router, bias, top_k, normalise)
+        inner = np.empty((top_k, experts[1].shape[2]), np.float32)
+        experts_in(0, inner.shape[1], hidden.reshape(1, -1), chosen, experts[0], expert_scales[0], inner)
+        experts_out(0, len(hidden), inner, weights, chosen, experts[1], expert_scales[1], y[b : b + 1])
 
 
-@cache
-def _pool(process: int) -> ThreadPoolExecutor:
-    """The threads of a process: a forked one has none of its parent's."""
-    return ThreadPoolExecutor(max_workers=64, thread_name_prefix="rows")
+@compiled
+def _normed(x, weight, eps, out):
+    total = _dot(x, x)
+    scale = np.float32(1.0) / np.sqrt(total / np.float32(len(x)) + eps)
+    for j in range(len(x)):
+        out[j] = x[j] * scale * load(weight, j)
+
+
+@compiled
+def _turned(x, weight, eps, cosine, sine):
+    half = len(x) // 2
+    _normed(x, weight, eps, x)
+    for j in range(half):
+        a, b = x[j], x[j + half]
+        x[j] = a * load(cosine, j) - b * load(sine, j)
+        x[j + half] = b * load(cosine, j + half) + a * load(sine, j + half)
+
+
+@compiled
+def _matvec(weight, scale, x, out):
+    for n in range(len(weight)):
+        out[n] = _dot(weight[n], x) * (scale[n] if len(scale) else np.float32(1.0))
+
+
+@compiled
+def _attend(query, keys, values, head, first, last, out):
+    scale = np.float32(1.0) / np.sqrt(np.float32(len(query)))
+    scores = np.empty(last - first, np.float32)
+    for t in range(first, last):
+        scores[t - first] = _dot(keys[t, head], query) * scale
+    largest, mass = scores.max(), np.float32(0.0)
+    out[:] = np.float32(0.0)
+    for t in range(first, last):
+        share = np.exp(scores[t - first] - largest)
+        mass += share
+        for j in range(len(out)):
+            out[j] += share * load(values[t, head], j)
+    for j in range(len(out)):
+        out[j] /= mass
+
+
+@compiled
+def _route(x, router, bias, top_k, normalise):
+    """The chosen experts and their weights, as model.net.moe.Router has them; of equals, the first."""
+    shares = np.empty(len(router), np.float32)
+    for e in range(len(router)):
+        shares[e] = _dot(router[e], x)
+    shares = np.exp(shares - shares.max())
+    shares /= shares.sum()
+    rank = shares + bias if len(bias) else shares.copy()
+    chosen, weights = np.empty(top_k, np.int64), np.empty(top_k, np.float32)
+    for s in range(top_k):
+        chosen[s] = np.argmax(rank)
+        weights[s] = shares[chosen[s]]
+        rank[chosen[s]] = -np.inf
+    if normalise:
+        weights /= weights.sum()
+    return chosen, weights
