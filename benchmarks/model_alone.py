@@ -14,6 +14,7 @@ from benchmarks.model_work import Training
 
 def main(side: str, precision: str) -> None:
     """Both models are there, so that they count alike for all sides."""
+    torch.set_num_threads(1)
     device = torch.device("cpu")
     models = pair(SMALL, PRECISIONS[precision], device)
     documents = drawn(BUDGET["cpu"], SMALL.vocab_size, 0)

@@ -72,7 +72,11 @@ def transformers_model(text: TextConfig) -> Any:
     """transformers' model of this shape, with its own defaults: sdpa attention, grouped_mm experts."""
     from transformers import Qwen3VLMoeConfig, Qwen3VLMoeForConditionalGeneration
 
-    names = ["vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim", "num_experts", "num_experts_per_tok", "moe_intermediate_size", "max_position_embeddings", "rms_norm_eps", "router_aux_loss_coef"]
+    names = (
+        *("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "head_dim"),
+        *("num_experts", "num_experts_per_tok", "moe_intermediate_size", "max_position_embeddings", "rms_norm_eps"),
+        "router_aux_loss_coef",
+    )
     rope = {
         "rope_type": "default",
         "rope_theta": text.rope_theta,

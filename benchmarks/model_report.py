@@ -9,10 +9,10 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
-from benchmarks.harness import Stage, cores, machine, our_versions, run, write_result
+from benchmarks.harness import Stage, machine, our_versions, run, write_result
+from model.config import ImageConfig
 from model.data.collate import collate
 from model.data.dataset import ImagePart, Sequence
 from model.data.images import grid_for
@@ -31,7 +31,6 @@ TARGETS = {
 def report(bench: Any) -> None:
     """Runs the benchmark and writes benchmarks/results/model.json."""
     where = machine()
-    torch.set_num_threads(cores())
     bench.run()
     stages = {}
     for what, ours, peers, unit, less_is_better in bench.lines:
@@ -65,8 +64,9 @@ def pictures_per_second(count: int = 24) -> float:
     generator = np.random.default_rng(0)
     coarse = Image.fromarray(generator.integers(0, 255, (16, 24, 3), dtype=np.uint8))
     stream = io.BytesIO()
-    coarse.resize((384, 256), Image.Resampling.BICUBIC).save(stream, "JPEG")
-    grid = tuple(grid_for(384, 256))
+    picture = coarse.resize((384, 256), Image.Resampling.BICUBIC)
+    grid = grid_for(picture, ImageConfig())
+    picture.save(stream, "JPEG")
     pads = grid[0] * grid[1] * grid[2] // 4
     ids = np.ones(pads + 20, np.int32)
     part = ImagePart(4, grid, stream.getvalue())

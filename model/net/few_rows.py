@@ -6,6 +6,8 @@ ordinary products serve.
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from functools import cache
 from typing import Any
 
@@ -25,17 +27,18 @@ def is_compiled(x: Tensor) -> bool:
     """Whether the compiled loops take x: a CPU tensor that nobody is tracing."""
     if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.bfloat16) or torch.compiler.is_compiling():
         return False
-    return loops() is not None
+    return _has_compiler()
 
 
 @cache
-def loops() -> Any:
-    """model.net.row_kernels; None where numba is not installed."""
-    try:
-        from model.net import row_kernels
-    except ImportError:
-        return None
-    return row_kernels
+def loops(name: str) -> Any:
+    """The module of compiled loops model.net.NAME."""
+    return importlib.import_module(f"model.net.{name}")
+
+
+@cache
+def _has_compiler() -> bool:
+    return importlib.util.find_spec("numba") is not None
 
 
 def takes_few(x: Tensor, experts: Tensor) -> bool:
@@ -45,7 +48,7 @@ def takes_few(x: Tensor, experts: Tensor) -> bool:
 
 def few_linear(x: Tensor, weight: Tensor, scale: Tensor) -> Tensor:
     """x [M, K], weight [N, K] int8, scale [N] float32 -> x (weight * scale)^T, [M, N] in x's dtype."""
-    kernels = loops()
+    kernels = loops("decode_loops")
     y = x.new_empty(len(x), len(weight))
     arrays = [array(t) for t in (x.float().contiguous(), weight, scale, y)]
     over_rows(kernels.linear, len(weight), 1, weight.numel() * len(x), *arrays)
@@ -65,7 +68,7 @@ def few_experts(
 
     gate_up [E, 2I, d] and down [E, d, I] are float32, bfloat16, or int8 with scales [E, 2I] and [E, d].
     """
-    kernels = loops()
+    kernels = loops("decode_loops")
     chosen = experts.flatten().numpy()
     hidden = torch.empty(len(chosen), down.shape[2])
     y = torch.zeros(x.shape)

@@ -49,7 +49,7 @@ def layer_step(layer: Any, x: Tensor, rope: tuple[Tensor, Tensor], cache: StepCa
     norms = layer.input_layernorm, layer.post_attention_layernorm
     rows, y = x.float().contiguous(), torch.empty(x.shape)
     bias = moe.gate.bias
-    loops().layer_step(
+    loops("decode_loops").layer_step(
         rows.numpy(),
         y.numpy(),
         tuple(array(norm.weight) for norm in norms),

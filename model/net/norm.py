@@ -1,6 +1,6 @@
 """Root-mean-square normalisation (Zhang and Sennrich 2019), with the cast order of the Qwen3 reference.
 
-On CPU, float32 and bfloat16 go through compiled loops (model.net.row_kernels), which round once, at the end; on a GPU,
+On CPU, float32 and bfloat16 go through compiled loops (model.net.norm_loops), which round once, at the end; on a GPU,
 through the library's fused kernel.
 """
 
@@ -51,7 +51,7 @@ class RMSNorm(nn.Module):
 class _RowNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        x, kernels = x.contiguous(), loops()
+        x, kernels = x.contiguous(), loops("norm_loops")
         y, inverse = torch.empty_like(x), x.new_empty(x.shape[:-1].numel(), dtype=torch.float32)
         arrays = [array(t.view(-1, x.shape[-1])) for t in (x, y)]
         weights = array(weight)
@@ -73,13 +73,13 @@ class _RowNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
         x, weight, inverse = ctx.saved_tensors
-        return *_row_gradients(loops().norm_backward, x, weight, inverse, (), grad), None
+        return *_row_gradients(loops("norm_loops").norm_backward, x, weight, inverse, (), grad), None
 
 
 class _TurnedNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, cosine: Tensor, sine: Tensor) -> Tensor:
-        x, kernels = x.contiguous(), loops()
+        x, kernels = x.contiguous(), loops("norm_loops")
         y, inverse = torch.empty_like(x), x.new_empty(x.shape[:-1].numel(), dtype=torch.float32)
         rows, out = (array(t.view(-1, x.shape[-1])) for t in (x, y))
         tables = (array(cosine), array(sine))
@@ -91,13 +91,13 @@ class _TurnedNorm(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
         x, weight, inverse, *tables = ctx.saved_tensors
-        return *_row_gradients(loops().turn_backward, x, weight, inverse, tables, grad), None, None, None
+        return *_row_gradients(loops("norm_loops").turn_backward, x, weight, inverse, tables, grad), None, None, None
 
 
 def _row_gradients(
     kernel: Any, x: Tensor, weight: Tensor, inverse: Tensor, tables: Any, grad: Tensor
 ) -> tuple[Tensor, Tensor]:
-    kernels, size = loops(), x.shape[-1]
+    kernels, size = loops("norm_loops"), x.shape[-1]
     grad, grad_x = grad.contiguous(), torch.empty_like(x)
     blocks = x.new_zeros(-(-len(inverse) // kernels.BLOCK_ROWS), size, dtype=torch.float32)
     rows, given, out = (array(t.view(-1, size)) for t in (x, grad, grad_x))

@@ -82,7 +82,7 @@ def test_norm_and_rotation(tokens, heads, size):
     check(fast, slow, inputs, drawn(tokens, heads, size, seed=2), slack=1.1)
 
 
-def test_row_kernels_do_not_depend_on_threads_or_neighbours(monkeypatch):
+def test_norms_do_not_depend_on_threads_or_neighbours(monkeypatch):
     x, weight = drawn(3000, 64), drawn(64, seed=1)
     once = with_gradients(fast_norm, [x, weight], x)
     monkeypatch.setattr(threads, "VALUES_A_THREAD", 1)

@@ -1,10 +1,6 @@
-"""The model's loops in one pass over memory, compiled for CPU: norms, rotation, and products of few rows.
+"""Products of few rows, and a whole decoder layer for one new token a sequence.
 
-Memory is float32, bfloat16 (seen as uint16) or int8; arithmetic is in float32, and results are rounded once. A row's
-result depends on that row alone; sums over rows are made a block at a time and in order, so that nothing depends on
-threads. The readable forms are in model.net.norm, model.net.rope and model.net.expert_kernel.
-
-All of it is in one module, for a compiled loop is made again when its own file changes, not when another does.
+The readable forms are the modules of model.net.decoder, model.net.attention and model.net.moe.
 """
 
 # mypy: allow-untyped-defs, ignore-errors
@@ -12,144 +8,8 @@ All of it is in one module, for a compiled loop is made again when its own file 
 from __future__ import annotations
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic, overload
 
-#: rows that one sum of a weight's gradient is over
-BLOCK_ROWS = 256
-compiled = njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "contract", "nsz"})
-
-
-@intrinsic
-def _as_float(typing, bits):
-    """The float32 with these bits, uint32."""
-
-    def code(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.FloatType())
-
-    return types.float32(types.uint32), code
-
-
-@intrinsic
-def _as_bits(typing, value):
-    """The bits of a float32, as uint32."""
-
-    def code(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.IntType(32))
-
-    return types.uint32(types.float32), code
-
-
-def load(row, j):
-    """row[j] as float32."""
-    raise NotImplementedError
-
-
-def store(row, j, value):
-    """row[j] = value, a float32."""
-    raise NotImplementedError
-
-
-@overload(load)
-def load_of(row, j):
-    if row.dtype == types.uint16:
-        return lambda row, j: _as_float(np.uint32(row[j]) << np.uint32(16))
-    return lambda row, j: np.float32(row[j])
-
-
-@overload(store)
-def store_of(row, j, value):
-    if row.dtype == types.uint16:
-
-        def rounded(row, j, value):
-            bits = _as_bits(np.float32(value))
-            up = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-            # what is not a number must not become one by rounding
-            nan = (bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000)
-            row[j] = np.uint16((np.uint32(0x7FC00000) if nan else up) >> np.uint32(16))
-
-        return rounded
-
-    def plain(row, j, value):
-        row[j] = value
-
-    return plain
-
-
-@compiled
-def norm_forward(first, last, x, weight, eps, y, inverse):
-    """y = x * inverse * weight of rows [first, last), inverse = 1 / sqrt(mean(x^2) + eps); x, y [N, D], inverse [N]."""
-    size = x.shape[1]
-    for i in range(first, last):
-        row, out = x[i], y[i]
-        total = np.float32(0.0)
-        for j in range(size):
-            value = load(row, j)
-            total += value * value
-        scale = np.float32(1.0) / np.sqrt(total / np.float32(size) + eps)
-        inverse[i] = scale
-        for j in range(size):
-            store(out, j, load(row, j) * scale * load(weight, j))
-
-
-@compiled
-def norm_backward(first, last, x, weight, inverse, grad, grad_x, grad_weight):
-    """The gradients of `norm_forward`; grad_weight [blocks, D] float32 holds a sum over each block of rows."""
-    size = x.shape[1]
-    for i in range(first, last):
-        row, g, out, total = x[i], grad[i], grad_x[i], grad_weight[i // BLOCK_ROWS]
-        scale, dot = inverse[i], np.float32(0.0)
-        for j in range(size):
-            product = load(g, j) * load(row, j)
-            dot += product * load(weight, j)
-            total[j] += product * scale
-        shift = dot * scale * scale * scale / np.float32(size)
-        for j in range(size):
-            store(out, j, load(g, j) * load(weight, j) * scale - load(row, j) * shift)
-
-
-@compiled
-def turn_forward(first, last, x, weight, eps, cosine, sine, y, inverse):
-    """`norm_forward` of rows (token, head), then the rotation of each by its token's angles; cosine, sine [T, D]."""
-    size, heads = x.shape[1], x.shape[0] // cosine.shape[0]
-    half = size // 2
-    for i in range(first, last):
-        row, out, c, s = x[i], y[i], cosine[i // heads], sine[i // heads]
-        total = np.float32(0.0)
-        for j in range(size):
-            value = load(row, j)
-            total += value * value
-        scale = np.float32(1.0) / np.sqrt(total / np.float32(size) + eps)
-        inverse[i] = scale
-        for j in range(half):
-            a = load(row, j) * scale * load(weight, j)
-            b = load(row, j + half) * scale * load(weight, j + half)
-            store(out, j, a * load(c, j) - b * load(s, j))
-            store(out, j + half, b * load(c, j + half) + a * load(s, j + half))
-
-
-@compiled
-def turn_backward(first, last, x, weight, inverse, cosine, sine, grad, grad_x, grad_weight):
-    """The gradients of `turn_forward`."""
-    size, heads = x.shape[1], x.shape[0] // cosine.shape[0]
-    half = size // 2
-    turned = np.empty(size, np.float32)
-    for i in range(first, last):
-        row, g, out, total = x[i], grad[i], grad_x[i], grad_weight[i // BLOCK_ROWS]
-        c, s = cosine[i // heads], sine[i // heads]
-        for j in range(half):
-            a, b = load(g, j), load(g, j + half)
-            turned[j] = a * load(c, j) + b * load(s, j + half)
-            turned[j + half] = b * load(c, j + half) - a * load(s, j)
-        scale, dot = inverse[i], np.float32(0.0)
-        for j in range(size):
-            product = turned[j] * load(row, j)
-            dot += product * load(weight, j)
-            total[j] += product * scale
-        shift = dot * scale * scale * scale / np.float32(size)
-        for j in range(size):
-            store(out, j, turned[j] * load(weight, j) * scale - load(row, j) * shift)
+from model.net.compiled import compiled, load, store
 
 
 @compiled
