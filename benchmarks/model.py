@@ -28,8 +28,8 @@ from benchmarks.model_work import Training, agreement, attention_step, decoding,
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 #: tokens of a training batch, by device
-BUDGET = {"cpu": 4096, "cuda": 32_768}
-MOE_TOKENS = {"cpu": (64, 512, 4096), "cuda": (512, 4096, 32_768)}
+BUDGET = {"cpu": 4096, "cuda": 16_384}
+MOE_TOKENS = {"cpu": (64, 512, 4096), "cuda": (512, 4096, 16_384)}
 WINDOW = 1024
 LONG_ROWS = {"cpu": 8192, "cuda": 65_536}
 PROMPT_TOKENS = 128
@@ -95,7 +95,7 @@ class Bench:
         times = interleaved(sides, self._repeats, self.device)
         self._add(what, times, work, unit)
         if self.device.type == "cuda":
-            self.facts.setdefault("peak_gib", {})[what] = {name: _peak_gib(side) for name, side in sides.items()}
+            self.facts.setdefault("peak_gib", {})[what] = {name: _peak_gib(sides[name]) for name in times}
         return times
 
     def _share_of_peak(self, models: Pair, seconds: float) -> None:
@@ -124,8 +124,8 @@ class Bench:
                 self._add(f"MoE block, {precision}, {tokens:,} tokens, {name}", times, tokens, unit)
 
     def _decoding(self, models: Pair, precision: str) -> None:
-        models.ours.eval()
-        models.theirs.eval()
+        for model in (models.ours, models.theirs):
+            model.eval()
         new = 64 if self.full else 24
         quantised = self._quantised(models)
         for count in (1, 16):

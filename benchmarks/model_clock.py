@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,12 +20,12 @@ class Times:
 
 
 def interleaved(sides: Mapping[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, Times]:
-    """Runs every side once unmeasured, then all in turn `repeats` times."""
-    for side in sides.values():
-        side()
-    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+    """Runs every side once unmeasured, then all in turn `repeats` times; a peer that a GPU's memory is too small for is
+    left out, and said to be."""
+    fitting = {name: side for name, side in sides.items() if _fits(name, side)}
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in fitting}
     for _ in range(repeats):
-        for name, side in sides.items():
+        for name, side in fitting.items():
             _wait(device)
             cpu, wall = time.process_time(), time.perf_counter()
             side()
@@ -35,6 +36,18 @@ def interleaved(sides: Mapping[str, Callable[[], object]], repeats: int, device:
         walls = median(wall for _, wall in runs)
         found[name] = Times(walls if device.type == "cuda" else median(cpu for cpu, _ in runs), walls)
     return found
+
+
+def _fits(name: str, side: Callable[[], object]) -> bool:
+    try:
+        side()
+    except torch.OutOfMemoryError:
+        if name == "ours":
+            raise
+        print(f"{name} does not fit the memory", file=sys.stderr)
+        torch.cuda.empty_cache()
+        return False
+    return True
 
 
 def _wait(device: torch.device) -> None:

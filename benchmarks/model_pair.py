@@ -33,9 +33,9 @@ SMALL = TextConfig(
     max_position_embeddings=8192,
     tie_word_embeddings=True,
 )
-#: for a GPU: about 2.3 B parameters, 0.5 B active; half the width and a third of the depth of the published 30B-A3B
+#: for a GPU: about 1.7 B parameters, 0.3 B active; half the width and a third of the depth of the published 30B-A3B
 LARGE = TextConfig(
-    vocab_size=151_936,
+    vocab_size=32_768,
     hidden_size=1024,
     num_hidden_layers=16,
     num_attention_heads=16,

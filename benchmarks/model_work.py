@@ -66,7 +66,8 @@ class Training:
         self._step(self._pair.theirs, lambda: self._pair.theirs(**inputs).loss)
 
     def _moved(self, inputs: dict[str, Tensor]) -> dict[str, Any]:
-        return {name: value.to(self._device) for name, value in inputs.items()}
+        # without a cache, which nobody reads here, and with which it would not keep packed documents apart
+        return {name: value.to(self._device) for name, value in inputs.items()} | {"use_cache": False}
 
     def _next(self, name: str) -> list[Tensor]:
         at = self._at.get(name, 0)

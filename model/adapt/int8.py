@@ -95,10 +95,10 @@ class Int8Experts(ProjectedExperts):
 
     def forward(self, x: Tensor, weights: Tensor, experts: Tensor) -> Tensor:
         """See Experts."""
-        if self.dynamic or not takes_few(x, experts):
+        integers = self.plain_integers()
+        if integers is None or not takes_few(x, experts):
             return super().forward(x, weights, experts)
-        scales = (self.gate_up_proj_scale, self.down_proj_scale)
-        return few_experts(x, weights, experts, self.gate_up_proj, self.down_proj, *scales)
+        return few_experts(x, weights, experts, *integers)
 
     def plain_integers(self) -> tuple[Tensor, ...] | None:
         """Both weights and both scales, where they are all there is to it."""

@@ -14,6 +14,8 @@ from model.infer.opening import open_model, open_side_files
 from model.infer.sampling import GREEDY, Sampling, streams
 from model.net.vlm import VisionLanguageModel
 
+__all__ = ["Sampling", "TextGenerator", "generate"]
+
 #: prompts prefilled together
 BATCH = 32
 

@@ -72,7 +72,7 @@ def layer_step(layer: Any, x: Tensor, rope: tuple[Tensor, Tensor], cache: StepCa
     return y.to(x.dtype)
 
 
-def _weights(module: nn.Module) -> tuple[Tensor, Tensor | None] | None:
+def _weights(module: Any) -> tuple[Tensor, Tensor | None] | None:
     """The matrix of a linear layer and its scales; None for any other form."""
     if type(module) is nn.Linear:
         return None if module.bias is not None else (module.weight, None)
@@ -88,6 +88,6 @@ def _expert_weights(moe: nn.Module) -> tuple[Tensor, Tensor, Tensor | None, Tens
     return experts.plain_integers() if hasattr(experts, "plain_integers") else None
 
 
-def _fits(linears: list[Any], experts: tuple[Tensor, ...], top_k: int) -> bool:
+def _fits(linears: list[Any], experts: tuple[Any, ...], top_k: int) -> bool:
     met = sum(weight.numel() for weight, _ in linears) + top_k * sum(w[0].numel() for w in experts[:2])
     return met <= MAX_PARAMETERS or torch.get_num_threads() == 1
