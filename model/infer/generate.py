@@ -1,94 +1,36 @@
-"""Continuing prompts: one packed prefill, then one token a step for every sequence that is not finished."""
+"""Text, images and audio in, text out: prompts are collated a batch at a time and continued."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from collections.abc import Sequence as Items
-from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor
-
-from model.batch import Batch
 from model.data.collate import collate
 from model.data.dataset import Sequence
 from model.data.tokenizer import Prompts, load_tokenizer
-from model.infer.cache import KvCache
+from model.infer.decode import decode
+from model.infer.sampling import Sampling, streams
 from model.net.vlm import VisionLanguageModel
 from model.net.weights import load_model
-from schemas.errors import SluiceError
 
 #: prompts prefilled together
 BATCH = 32
 
 
-@dataclass(frozen=True, kw_only=True)
-class Sampling:
-    """`temperature` 0 is greedy; `top_p` keeps the smallest set of tokens that holds this much probability."""
-
-    max_new_tokens: int = 64
-    temperature: float = 0.0
-    top_p: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.max_new_tokens < 1 or self.temperature < 0 or not 0 < self.top_p <= 1:
-            raise SluiceError(
-                "sampling needs max_new_tokens >= 1, temperature >= 0 and top_p in (0, 1], got "
-                f"{self.max_new_tokens}, {self.temperature} and {self.top_p}"
-            )
-
-
-def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Tensor:
-    """The next token of each row: logits [B, vocab] -> [B]."""
-    if sampling.temperature == 0:
-        return logits.argmax(-1)
-    probabilities = (logits / sampling.temperature).softmax(-1)
-    ordered, tokens = probabilities.sort(dim=-1, descending=True, stable=True)
-    before = ordered.cumsum(-1) - ordered
-    ordered = ordered.masked_fill(before >= sampling.top_p, 0.0)
-    picked = torch.multinomial(ordered, 1, generator=generator)
-    return tokens.gather(1, picked).squeeze(1)
-
-
-@torch.inference_mode()
 def generate(
     model: VisionLanguageModel, prompts: Items[Sequence], sampling: Sampling = Sampling()
 ) -> Iterator[list[int]]:
-    """Yields the new tokens of each prompt, in order, without the end-of-text token."""
-    generator = torch.Generator().manual_seed(sampling.seed)
+    """Yields the new tokens of each prompt, in order, without the end-of-text token.
+
+    What a prompt is continued with depends on it, the sampling and its place among the prompts alone.
+    """
+    device = model.lm_head.weight.device
+    generators = streams(sampling, len(prompts))
     for start in range(0, len(prompts), BATCH):
-        yield from _generate_batch(model, prompts[start : start + BATCH], sampling, generator)
-
-
-def _generate_batch(
-    model: VisionLanguageModel, prompts: Items[Sequence], sampling: Sampling, generator: torch.Generator
-) -> list[list[int]]:
-    batch = collate(prompts)
-    ends = torch.tensor(batch.lengths).cumsum(0)
-    # the next position is one after the largest so far, on all axes: an image takes fewer positions than tokens
-    position = torch.stack([p.max() for p in batch.positions.split(batch.lengths, dim=1)]) + 1
-    cache = KvCache(model.config.text, len(prompts))
-    assert len(ends) == len(prompts)
-    active = torch.arange(len(prompts))
-    outputs: list[list[int]] = [[] for _ in prompts]
-    for _ in range(sampling.max_new_tokens):
-        cache.begin(batch.lengths)
-        logits = model.logits(batch, cache.layers, last_only=True)
-        cache.commit()
-        tokens = choose(logits, sampling, generator)
-        keep = (tokens != model.config.special.end_of_text).nonzero().flatten()
-        for row in keep.tolist():
-            outputs[int(active[row])].append(int(tokens[row]))
-        if not len(keep):
-            break
-        if len(keep) < len(active):
-            active, tokens, position = active[keep], tokens[keep], position[keep]
-            cache.select(keep)
-        batch = Batch(tokens, position.expand(3, -1), (1,) * len(active))
-        position = position + 1
-    return outputs
+        part = slice(start, start + BATCH)
+        batch = collate(prompts[part]).to(device)
+        yield from decode(model, batch, sampling, generators[part], [model.config.special.end_of_text])
 
 
 class TextGenerator:

@@ -26,10 +26,15 @@ class LayerCache(Protocol):
     def is_empty(self) -> bool:
         """Whether nothing was stored yet."""
 
-    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    @property
+    def steps(self) -> bool:
+        """Whether every sequence has one new token."""
+
+    def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Stores [T, kv_heads, D] of the packed batch; returns what each sequence may look at.
 
-        keys, values [B, kv_heads, L, D] and a mask [B, 1, Q, L] (True: visible), Q the longest new segment.
+        keys, values [B, kv_heads, L, D] and a mask [B, 1, Q, L] (True: visible; None: everything is), Q the longest
+        new segment.
         """
 
     def pad(self, queries: Tensor) -> Tensor:
@@ -91,11 +96,14 @@ def scaled_attention(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
     return F.scaled_dot_product_attention(q, k, v, enable_gqa=q.shape[1] != k.shape[1], **options)
 
 
-def repeat_heads(x: Tensor, repeats: int) -> Tensor:
-    """[B, K, L, D] -> [B, K*repeats, L, D]; key head j serves query heads j*repeats …"""
-    if repeats == 1:
-        return x
-    return x[:, :, None].expand(-1, -1, repeats, -1, -1).flatten(1, 2)
+def cached_attention(q: Tensor, k: Tensor, v: Tensor, cache: LayerCache) -> Tensor:
+    """Attention of new rows q [T, H, D], k, v [T, K, D] to them and all that the cache holds: [T, H, D]."""
+    keys, values, visible = cache.extend(k, v)
+    if not cache.steps:
+        return cache.unpad(scaled_attention(cache.pad(q), keys, values, attn_mask=visible))
+    # one query a sequence: those that share a key head are its rows
+    rows = q.unflatten(1, (k.shape[1], -1))
+    return F.scaled_dot_product_attention(rows, keys, values, attn_mask=visible).flatten(1, 2)
 
 
 class Attention(nn.Module):
@@ -116,22 +124,19 @@ class Attention(nn.Module):
         self.k_norm = RMSNorm(self.head_dim, config.rms_norm_eps)
 
     def forward(
-        self, x: Tensor, rope: tuple[Tensor, Tensor], segments: Segments, cache: LayerCache | None = None
+        self, x: Tensor, rope: tuple[Tensor, Tensor], segments: Segments | None, cache: LayerCache | None = None
     ) -> Tensor:
         """x [T, d], rope tables [T, head_dim] -> [T, d]."""
-        q = rotate(self.q_norm(self.q_proj(x).unflatten(-1, (-1, self.head_dim))), *rope)
-        k = rotate(self.k_norm(self.k_proj(x).unflatten(-1, (-1, self.head_dim))), *rope)
+        q = self.q_norm.turned(self.q_proj(x).unflatten(-1, (-1, self.head_dim)), rope)
+        k = self.k_norm.turned(self.k_proj(x).unflatten(-1, (-1, self.head_dim)), rope)
         v = self.v_proj(x).unflatten(-1, (-1, self.head_dim))
-        if cache is None:
-            out = segment_attention(q, k, v, segments, causal=True, window=self.window)
-        elif cache.is_empty:
-            cache.extend(k, v)
+        if cache is None or cache.is_empty:
+            if cache is not None:
+                cache.extend(k, v)
+            assert segments is not None
             out = segment_attention(q, k, v, segments, causal=True, window=self.window)
         else:
-            keys, values, visible = cache.extend(k, v)
-            repeats = q.shape[1] // k.shape[1]
-            keys, values = repeat_heads(keys, repeats), repeat_heads(values, repeats)
-            out = cache.unpad(F.scaled_dot_product_attention(cache.pad(q), keys, values, attn_mask=visible))
+            out = cached_attention(q, k, v, cache)
         return self.o_proj(out.flatten(-2))
 
 

@@ -25,11 +25,12 @@ class DecoderLayer(nn.Module):
         self.mlp = SparseMoe(config) if config.is_moe(layer) else DenseMlp(config)
 
     def forward(
-        self, x: Tensor, rope: tuple[Tensor, Tensor], segments: Segments, cache: LayerCache | None
+        self, x: Tensor, rope: tuple[Tensor, Tensor], segments: Segments | None, cache: LayerCache | None
     ) -> tuple[Tensor, Routing | None]:
         """x [T, d] -> [T, d] and, of a sparse layer, the routing."""
         x = x + self.self_attn(self.input_layernorm(x), rope, segments, cache)
-        y, routing = self.mlp(self.post_attention_layernorm(x))
+        h = self.post_attention_layernorm(x)
+        y, routing = self.mlp(h) if cache is None else (self.mlp.project(h), None)
         return x + y, routing
 
 
@@ -57,7 +58,8 @@ class Decoder(nn.Module):
         deepstack[i] [n, d] is added at `deepstack_rows` after layer i (Meng et al. 2024, DeepStack).
         """
         rope = mrope_table(positions, self.config, x.dtype)
-        segments = plan_segments(lengths, x.device, padded=True)
+        has_past = caches is not None and not caches[0].is_empty
+        segments = None if has_past else plan_segments(lengths, x.device, padded=True)
         routings = []
         for i, layer in enumerate(self.layers):
             x, routing = layer(x, rope, segments, caches[i] if caches else None)

@@ -13,10 +13,10 @@ from torch import Tensor
 
 IGNORE = -100
 #: logits of a chunk: enough rows for a fast product, and the weight's gradient is added to once a chunk
-CHUNK_BYTES = {"cpu": 64 << 20, "cuda": 512 << 20}
+CHUNK_BYTES = {"cpu": 64 << 20, "gpu": 512 << 20}
 MIN_CHUNK_ROWS = 1024
 #: float32 values that the softmax works on at a time: on CPU, what stays in a core's cache
-SOFTMAX_VALUES = {"cpu": 1 << 19, "cuda": 1 << 28}
+SOFTMAX_VALUES = {"cpu": 1 << 19, "gpu": 1 << 28}
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -56,14 +56,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 def chunk_rows(weight: Tensor) -> int:
     """Rows of a chunk, for a head [vocab, d]."""
-    limit = CHUNK_BYTES.get(weight.device.type, CHUNK_BYTES["cuda"])
+    limit = CHUNK_BYTES[_place(weight)]
     return max(MIN_CHUNK_ROWS, limit // (len(weight) * weight.element_size()))
+
+
+def _place(tensor: Tensor) -> str:
+    return "cpu" if tensor.device.type == "cpu" else "gpu"
 
 
 def _losses(logits: Tensor, targets: Tensor, scale: Tensor, *, with_gradient: bool) -> Tensor:
     """Sum of scale * -log softmax(logits)[target], in float32; replaces `logits` [n, vocab] by its gradient."""
-    limit = SOFTMAX_VALUES.get(logits.device.type, SOFTMAX_VALUES["cuda"])
-    size = max(1, limit // logits.shape[1])
+    size = max(1, SOFTMAX_VALUES[_place(logits)] // logits.shape[1])
     scratch = None if logits.dtype == torch.float32 else logits.new_empty(size, logits.shape[1], dtype=torch.float32)
     total = torch.zeros((), dtype=torch.float32, device=logits.device)
     for part, target, weight in zip(logits.split(size), targets.split(size), scale.split(size), strict=True):

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import TextConfig
+from model.net.few_rows import few_experts, takes_few
 from model.net.expert_kernel import SEGMENT_ROWS, combine, dispatch, plan_slots, swiglu_experts
 
 #: the unit of the bias on the choice of experts, which is kept as whole numbers: `model.to(bfloat16)` would round a
@@ -50,6 +51,13 @@ class Router(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Routing]:
         """x [T, d] -> weights [T, k] in x's dtype, experts [T, k], and the layer's routing statistics."""
         logits = F.linear(x, self.weight)
+        weights, experts, probabilities = self.choose(logits)
+        assignments = torch.bincount(experts.flatten(), minlength=len(self.weight)).float()
+        normalisers = logits.float().logsumexp(-1).square().sum()
+        return weights, experts, Routing(assignments, probabilities.sum(0), normalisers, len(x))
+
+    def choose(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """logits [T, E] -> weights [T, k] in their dtype, experts [T, k], probabilities [T, E] in float32."""
         probabilities = F.softmax(logits, dim=-1, dtype=torch.float32)
         if self.bias is None:
             weights, experts = probabilities.topk(self.top_k, dim=-1)
@@ -58,9 +66,7 @@ class Router(nn.Module):
             weights = probabilities.gather(-1, experts)
         if self.normalise:
             weights = weights / weights.sum(-1, keepdim=True)
-        assignments = torch.bincount(experts.flatten(), minlength=len(self.weight)).float()
-        normalisers = logits.float().logsumexp(-1).square().sum()
-        return weights.to(logits.dtype), experts, Routing(assignments, probabilities.sum(0), normalisers, len(x))
+        return weights.to(logits.dtype), experts, probabilities
 
 
 class Experts(nn.Module):
@@ -69,14 +75,17 @@ class Experts(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         experts, d, width = config.num_experts, config.hidden_size, config.moe_intermediate_size
+        self.num_experts = experts
         self.gate_up_proj = nn.Parameter(torch.empty(experts, 2 * width, d))
         self.down_proj = nn.Parameter(torch.empty(experts, d, width))
 
     def forward(self, x: Tensor, weights: Tensor, experts: Tensor) -> Tensor:
         """x [T, d], weights and experts [T, k] -> sum over k of weight * expert(x), [T, d]."""
-        num_experts = self.gate_up_proj.shape[0]
-        pads = x.dtype == torch.bfloat16 and x.device.type == "cpu" and experts.numel() >= num_experts * SEGMENT_ROWS
-        slots = plan_slots(experts, num_experts, SEGMENT_ROWS if pads else 1)
+        if type(self) is Experts and takes_few(x, experts):
+            return few_experts(x, weights, experts, self.gate_up_proj, self.down_proj)
+        enough = experts.numel() >= self.num_experts * SEGMENT_ROWS
+        pads = enough and x.dtype == torch.bfloat16 and x.device.type == "cpu"
+        slots = plan_slots(experts, self.num_experts, SEGMENT_ROWS if pads else 1)
         return combine(self.compute(dispatch(x, slots), slots.counts), weights, slots)
 
     def compute(self, rows: Tensor, counts: Tensor) -> Tensor:
@@ -97,6 +106,11 @@ class SparseMoe(nn.Module):
         weights, experts, routing = self.gate(x)
         return self.experts(x, weights, experts), routing
 
+    def project(self, x: Tensor) -> Tensor:
+        """x [T, d] -> [T, d] alone."""
+        weights, experts, _ = self.gate.choose(F.linear(x, self.gate.weight))
+        return self.experts(x, weights, experts)
+
 
 class DenseMlp(nn.Module):
     """SwiGLU feed-forward of the layers that have no experts."""
@@ -109,4 +123,8 @@ class DenseMlp(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, None]:
         """x [T, d] -> [T, d]; there is no routing to report."""
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x)), None
+        return self.project(x), None
+
+    def project(self, x: Tensor) -> Tensor:
+        """x [T, d] -> [T, d] alone."""
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))

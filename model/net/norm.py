@@ -1,9 +1,20 @@
-"""Root-mean-square normalisation (Zhang and Sennrich 2019), with the cast order of the Qwen3 reference."""
+"""Root-mean-square normalisation (Zhang and Sennrich 2019), with the cast order of the Qwen3 reference.
+
+On CPU, float32 and bfloat16 go through compiled loops (model.net.row_kernels), which round once, at the end.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import torch
 from torch import Tensor, nn
+
+from model.net.few_rows import is_compiled, loops
+from model.net.rope import rotate
+
+Rope = tuple[Tensor, Tensor]
 
 
 class RMSNorm(nn.Module):
@@ -16,5 +27,75 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x [..., size] -> [..., size]."""
+        if is_compiled(x):
+            return _RowNorm.apply(x, self.weight, self.eps)
+        return self.plain(x)
+
+    def plain(self, x: Tensor) -> Tensor:
+        """The definition."""
         x32 = x.float()
         return self.weight * (x32 * torch.rsqrt(x32.square().mean(-1, keepdim=True) + self.eps)).to(x.dtype)
+
+    def turned(self, x: Tensor, rope: Rope) -> Tensor:
+        """Normalises the heads of x [T, heads, size] and rotates them by the tables cos, sin [T, size]."""
+        if is_compiled(x):
+            return _TurnedNorm.apply(x, self.weight, self.eps, *rope)
+        return rotate(self.plain(x), *rope)
+
+
+class _RowNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        x, kernels = x.contiguous(), loops()
+        y, inverse = torch.empty_like(x), x.new_empty(x.shape[:-1].numel(), dtype=torch.float32)
+        arrays = [kernels.array(t.view(-1, x.shape[-1])) for t in (x, y)]
+        weights = kernels.array(weight)
+        scales = inverse.numpy()
+        kernels.over_rows(
+            kernels.norm_forward,
+            len(inverse),
+            kernels.BLOCK_ROWS,
+            x.numel(),
+            arrays[0],
+            weights,
+            np.float32(eps),
+            arrays[1],
+            scales,
+        )
+        ctx.save_for_backward(x, weight, inverse)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        x, weight, inverse = ctx.saved_tensors
+        return *_row_gradients(loops().norm_backward, x, weight, inverse, (), grad), None
+
+
+class _TurnedNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, eps: float, cosine: Tensor, sine: Tensor) -> Tensor:
+        x, kernels = x.contiguous(), loops()
+        y, inverse = torch.empty_like(x), x.new_empty(x.shape[:-1].numel(), dtype=torch.float32)
+        rows, out = (kernels.array(t.view(-1, x.shape[-1])) for t in (x, y))
+        tables = (kernels.array(cosine), kernels.array(sine))
+        arguments = (rows, kernels.array(weight), np.float32(eps), *tables, out, inverse.numpy())
+        kernels.over_rows(kernels.turn_forward, len(inverse), kernels.BLOCK_ROWS, x.numel(), *arguments)
+        ctx.save_for_backward(x, weight, inverse, cosine, sine)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
+        x, weight, inverse, *tables = ctx.saved_tensors
+        return *_row_gradients(loops().turn_backward, x, weight, inverse, tables, grad), None, None, None
+
+
+def _row_gradients(
+    kernel: Any, x: Tensor, weight: Tensor, inverse: Tensor, tables: Any, grad: Tensor
+) -> tuple[Tensor, Tensor]:
+    kernels, size = loops(), x.shape[-1]
+    grad, grad_x = grad.contiguous(), torch.empty_like(x)
+    blocks = x.new_zeros(-(-len(inverse) // kernels.BLOCK_ROWS), size, dtype=torch.float32)
+    rows, given, out = (kernels.array(t.view(-1, size)) for t in (x, grad, grad_x))
+    fixed = [kernels.array(t) for t in (weight, inverse, *tables)]
+    kernels.over_rows(kernel, len(inverse), kernels.BLOCK_ROWS, x.numel(), rows, *fixed, given, out, blocks.numpy())
+    return grad_x, blocks.sum(0).to(weight.dtype)

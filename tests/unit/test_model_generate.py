@@ -7,7 +7,8 @@ from model.batch import Batch
 from model.data.collate import collate
 from model.data.tokenizer import Prompts, TextCodec
 from model.infer.cache import KvCache
-from model.infer.generate import Sampling, TextGenerator, choose, generate
+from model.infer.generate import TextGenerator, generate
+from model.infer.sampling import Sampling, choose, penalise, streams
 from model.net.vlm import build
 from schemas.errors import SluiceError
 from tests.model_data import IDS, IMAGE, byte_tokenizer, special, square, tiny, tone
@@ -100,15 +101,60 @@ def test_sampling_is_seeded_and_cold_sampling_is_greedy(model, prompts):
     assert sample(temperature=1.0, top_p=1e-6, seed=3) == sample()
 
 
-def test_top_p_keeps_the_smallest_set_that_holds_enough():
-    logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()
-    generator = torch.Generator().manual_seed(0)
-    for top_p, expected in ((0.4, {0}), (0.5, {0}), (0.6, {0, 1}), (0.85, {0, 1, 2}), (1.0, {0, 1, 2, 3})):
-        drawn = {int(choose(logits, Sampling(temperature=1.0, top_p=top_p), generator)) for _ in range(200)}
-        assert drawn == expected
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"top_p": 0.4}, {0}),
+        ({"top_p": 0.5}, {0}),
+        ({"top_p": 0.6}, {0, 1}),
+        ({"top_p": 0.85}, {0, 1, 2}),
+        ({}, {0, 1, 2, 3}),
+        ({"top_k": 2}, {0, 1}),
+        ({"top_k": 9}, {0, 1, 2, 3}),
+        ({"top_k": 2, "top_p": 0.62}, {0}),
+        ({"min_p": 0.25}, {0, 1, 2}),
+        ({"min_p": 0.35}, {0, 1}),
+        ({"min_p": 1.0}, {0}),
+    ],
+)
+def test_restrictions_leave_the_likeliest_tokens(options, expected):
+    logits = torch.tensor([[0.5, 0.3, 0.15, 0.05]]).log()[:, [2, 0, 3, 1]]
+    sampling = Sampling(temperature=1.0, **options)
+    generators = streams(sampling, 1)
+    drawn = [int(choose(logits, sampling, generators)) for _ in range(200)]
+    assert {[2, 0, 3, 1][token] for token in drawn} == expected
 
 
-@pytest.mark.parametrize("options", [{"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.1}, {"max_new_tokens": 0}])
+def test_tokens_are_drawn_as_often_as_they_are_likely():
+    likely = torch.tensor([0.5, 0.3, 0.15, 0.05])
+    sampling = Sampling(temperature=2.0)
+    generators = streams(sampling, 4000)
+    drawn = choose((2 * likely.log()).expand(4000, -1), sampling, generators)
+    torch.testing.assert_close(drawn.bincount(minlength=4) / 4000, likely, atol=0.02, rtol=0)
+
+
+def test_a_stream_does_not_depend_on_how_many_there_are(model, prompts):
+    sampling = Sampling(max_new_tokens=6, temperature=1.5, seed=4)
+    everyone = list(generate(model, prompts, sampling))
+    assert next(generate(model, prompts[:1], sampling)) == everyone[0]
+    assert list(generate(model, [prompts[0], *prompts[:1] * 3], sampling))[1] != everyone[0]
+
+
+def test_repetition_is_penalised_as_published(model, prompts):
+    logits = torch.tensor([[2.0, -2.0, 1.0, -1.0]])
+    seen = torch.tensor([[True, True, False, False]])
+    assert penalise(logits, seen, 2.0).tolist() == [[1.0, -4.0, 1.0, -1.0]]
+    # so strong a penalty that no token comes twice, nor one of the prompt
+    for prompt, tokens in zip(
+        prompts, generate(model, prompts, Sampling(max_new_tokens=15, repetition_penalty=1e9)), strict=True
+    ):
+        assert len(set(tokens)) == len(tokens) and not set(tokens) & set(prompt.input_ids.tolist())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.1}, {"max_new_tokens": 0}, {"min_p": 2.0}, {"top_k": -1}],
+)
 def test_impossible_sampling_is_an_error(options):
     with pytest.raises(SluiceError, match="sampling needs"):
         Sampling(**options)
