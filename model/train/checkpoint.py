@@ -8,7 +8,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ class Progress:
 
     step: int
     run: dict[str, Any]
-    reader: dict[str, Any]
+    objective: dict[str, Any]
+    guard: dict[str, Any]
 
 
 def save_checkpoint(
@@ -40,8 +42,7 @@ def save_checkpoint(
     temporary.mkdir(parents=True)
     save_model(model, temporary)
     save_file(optimizer.state_tensors(), temporary / "optimizer.safetensors")
-    state = {"step": progress.step, "run": progress.run, "reader": progress.reader, "optimizer_steps": optimizer.steps}
-    (temporary / "training.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+    (temporary / "training.json").write_text(json.dumps(asdict(progress), indent=2) + "\n", encoding="utf-8")
     shutil.copytree(tokenizer, temporary / "tokenizer")
     for path in temporary.rglob("*"):
         if path.is_file():
@@ -64,27 +65,29 @@ def _sync(path: Path) -> None:
 
 
 def restore_checkpoint(
-    path: Path, run: dict[str, Any], optimizer_for: Any
+    path: Path, run: dict[str, Any], prepare: Callable[[VisionLanguageModel], Optimizer]
 ) -> tuple[VisionLanguageModel, Optimizer, Progress]:
-    """Reads a checkpoint back; `optimizer_for(model)` makes the empty optimizer.
+    """Reads a checkpoint back; `prepare(model)` makes a loaded model ready to train and gives its empty optimizer.
 
     Raises SluiceError when the checkpoint is torn or belongs to another run.
     """
     try:
-        state = json.loads((path / "training.json").read_text(encoding="utf-8"))
+        progress = Progress(**json.loads((path / "training.json").read_text(encoding="utf-8")))
         tensors = load_file(path / "optimizer.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise SluiceError(
             f"{path} cannot be resumed ({error}); remove it to go on from the checkpoint before"
         ) from error
-    saved = state["run"]
-    differing = [key for key in run if saved.get(key) != run[key]]
+    differing = [key for key in run if progress.run.get(key) != run[key]]
     if differing:
         raise SluiceError(
             f"{path} belongs to a run with another {' and '.join(differing)}; "
             "give a new output folder, or the configuration and data it was started with"
         )
     model = load_model(path)
-    optimizer = optimizer_for(model)
-    optimizer.load_state_tensors(tensors, state["optimizer_steps"])
-    return model, optimizer, Progress(state["step"], saved, state["reader"])
+    optimizer = prepare(model)
+    try:
+        optimizer.load_state_tensors(tensors)
+    except KeyError as error:
+        raise SluiceError(f"{path} holds no {error}; remove it to go on from the checkpoint before") from error
+    return model, optimizer, progress
