@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from model.config import OptimizerConfig
 from model.train.adamw import AdamState, adamw_
-from model.train.muon import muon_
+from model.train.muon import muon_, products_dtype
 
 
 def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
@@ -40,6 +40,8 @@ class Optimizer:
         self._by_muon = {
             name for name, p in self.parameters.items() if config.matrix_learning_rate > 0 and is_hidden_matrix(name, p)
         }
+        device = next((p.device for p in self.parameters.values()), torch.device("cpu"))
+        self._products = products_dtype(config.matrix_precision, device)
         self._state: dict[str, Tensor] = {}
         for name, p in self.parameters.items():
             if p.dtype != torch.float32:
@@ -63,7 +65,7 @@ class Optimizer:
             [self._state[f"{name}/momentum"] for name in matrices],
             rate=config.matrix_learning_rate * factor,
             weight_decay=config.weight_decay,
-            dtype=self._products_dtype(matrices),
+            dtype=self._products,
         )
         others = [name for name in gradients if name not in self._by_muon]
         for decayed in (True, False):
@@ -86,10 +88,6 @@ class Optimizer:
 
     def _adam_state(self, name: str) -> AdamState:
         return AdamState(*(self._state[f"{name}/{part}"] for part in ("momentum", "square", "step")))
-
-    def _products_dtype(self, names: list[str]) -> torch.dtype:
-        """The model's own: a run in bfloat16 orthogonalises in bfloat16, as Muon's authors do."""
-        return self.parameters[names[0]].dtype if names else torch.float32
 
     def state_tensors(self) -> dict[str, Tensor]:
         """The state by name, ready for safetensors."""

@@ -32,7 +32,7 @@ CONFIG = TrainConfig(
     evaluate_every_steps=30,
     checkpoint_every_steps=30,
     tensorboard=False,
-    optimizer=OptimizerConfig(warmup_steps=5),
+    optimizer=OptimizerConfig(warmup_steps=5, matrix_precision="float32"),
     loader=LoaderConfig(threads=0),
 )
 
