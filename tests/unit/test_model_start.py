@@ -95,8 +95,10 @@ def test_a_checkpoint_that_does_not_fit_the_data_says_so(dataset, tmp_path):
     info = dataset_info(dataset)
     with pytest.raises(SluiceError, match=r"knows 200 tokens, the dataset's tokenizer makes 263"):
         starting_model(checkpoint(tmp_path / "small", text={"vocab_size": 200}), info)
-    with pytest.raises(SluiceError, match=r"has image_pad at id 3, the dataset at 259"):
+    with pytest.raises(SluiceError, match=r"has image_pad at id 3, the dataset has it at 259"):
         starting_model(checkpoint(tmp_path / "ids", special=replace(special(), image_pad=3)), info)
+    with pytest.raises(SluiceError, match=r"has no audio_pad, the dataset has it at 262"):
+        starting_model(checkpoint(tmp_path / "deaf", special=replace(special(), audio_pad=-1)), info)
     config = checkpoint(tmp_path / "words")
     path = tmp_path / "words" / "tokenizer.json"
     definition = json.loads(path.read_text())
@@ -116,3 +118,29 @@ def test_precision_is_that_of_the_configuration(dataset, tmp_path):
     config = replace(checkpoint(tmp_path / "m"), precision="bfloat16")
     model = starting_model(config, dataset_info(dataset))
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
+
+
+def test_without_a_compiler_compiling_is_refused(dataset, tmp_path, monkeypatch):
+    config = replace(STAGE, compile=True)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(SluiceError, match=r"no C\+\+ compiler \(g\+\+ or clang\+\+ or c\+\+\); install one, or set"):
+        Run(config, dataset, tmp_path / "run")
+
+
+def test_compiled_layers_give_the_losses_of_plain_ones(dataset, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    shallow = tiny(num_hidden_layers=1, mlp_only_layers=(0,))
+    monkeypatch.setitem(model_config.PRESETS, "tiny", lambda vocab_size, special, image: shallow)
+    losses = []
+    for compiled in (False, True):
+        config = replace(STAGE, compile=compiled, steps=1, activation_checkpointing="layers" if compiled else "none")
+        config = replace(config, train_parts=("decoder",))
+        out = tmp_path / str(compiled)
+        run = Run(config, dataset, out)
+        run.train(lambda line: None, lambda: False)
+        lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        losses.append([lines[0]["loss"], lines[0]["grad_norm"]])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    # what is saved keeps its names, so a compiled run goes on as a plain one and the other way round
+    assert weights(tmp_path / "True").keys() == weights(tmp_path / "False").keys()

@@ -9,6 +9,7 @@ import torch
 from model import config as model_config
 from model.config import LoaderConfig, OptimizerConfig, TrainConfig
 from model.data.dataset import dataset_info
+from model.net.rope import mrope_table
 from model.net.vlm import build
 from model.train.freeze import freeze, part_of
 from model.train.gradients import Gradients, global_norm, not_finite
@@ -126,6 +127,22 @@ def test_a_run_in_bfloat16_learns_like_one_in_float32(dataset, accumulate):
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
     assert exact[-1] < exact[0] - 1.5
     assert rounded == pytest.approx(exact, abs=0.08)
+
+
+def test_what_needs_float32_has_it_in_a_bfloat16_model(dataset):
+    config = replace(RUN, precision="bfloat16")
+    model = starting_model(config, dataset_info(dataset))
+    (micro,) = NextToken(setting(config, dataset)).step(model)
+    routed = []
+    model.model.language_model.layers[0].mlp.gate.register_forward_hook(lambda m, i, out: routed.append(out))
+    losses = model(micro.batch)
+    assert {x.dtype for x in (losses.total, losses.language, losses.balance, losses.z)} == {torch.float32}
+    weights, _, routing = routed[0]
+    assert weights.dtype == torch.bfloat16 and routing.probabilities.dtype == torch.float32
+    # a table of positions made in bfloat16 would not tell neighbours apart
+    cos, _ = mrope_table(torch.arange(500, 502).expand(3, -1), tiny().text, torch.bfloat16)
+    exact = torch.cos(torch.arange(500.0, 502.0))
+    torch.testing.assert_close(cos[:, 0].float(), exact, atol=2.0**-8, rtol=0)
 
 
 def test_recomputed_layers_give_the_same_gradients(dataset):
