@@ -122,17 +122,19 @@ class Attention(nn.Module):
         q = rotate(self.q_norm(self.q_proj(x).unflatten(-1, (-1, self.head_dim))), *rope)
         k = rotate(self.k_norm(self.k_proj(x).unflatten(-1, (-1, self.head_dim))), *rope)
         v = self.v_proj(x).unflatten(-1, (-1, self.head_dim))
+        return self.o_proj(self.attend(q, k, v, segments, cache).flatten(-2))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments, cache: LayerCache | None) -> Tensor:
+        """q [T, H, D], k and v [T, K, D] -> [T, H, D]: what depends on how the tokens are cut into documents."""
         if cache is None:
-            out = segment_attention(q, k, v, segments, causal=True, window=self.window)
-        elif cache.is_empty:
+            return segment_attention(q, k, v, segments, causal=True, window=self.window)
+        if cache.is_empty:
             cache.extend(k, v)
-            out = segment_attention(q, k, v, segments, causal=True, window=self.window)
-        else:
-            keys, values, visible = cache.extend(k, v)
-            repeats = q.shape[1] // k.shape[1]
-            keys, values = repeat_heads(keys, repeats), repeat_heads(values, repeats)
-            out = cache.unpad(F.scaled_dot_product_attention(cache.pad(q), keys, values, attn_mask=visible))
-        return self.o_proj(out.flatten(-2))
+            return segment_attention(q, k, v, segments, causal=True, window=self.window)
+        keys, values, visible = cache.extend(k, v)
+        repeats = q.shape[1] // k.shape[1]
+        keys, values = repeat_heads(keys, repeats), repeat_heads(values, repeats)
+        return cache.unpad(F.scaled_dot_product_attention(cache.pad(q), keys, values, attn_mask=visible))
 
 
 class TowerAttention(nn.Module):

@@ -141,6 +141,7 @@ def test_compiled_layers_give_the_losses_of_plain_ones(dataset, tmp_path, monkey
         run.train(lambda line: None, lambda: False)
         lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
         losses.append([lines[0]["loss"], lines[0]["grad_norm"]])
+    assert any((tmp_path / "cache").rglob("*.so"))
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     # what is saved keeps its names, so a compiled run goes on as a plain one and the other way round
     assert weights(tmp_path / "True").keys() == weights(tmp_path / "False").keys()
