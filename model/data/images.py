@@ -19,6 +19,9 @@ PATCH, MERGE, TEMPORAL = 16, 2, 2
 FACTOR = PATCH * MERGE
 MAX_ASPECT = 200
 
+#: what each 8-bit value becomes: mean and deviation 0.5, rounded where the reference rounds
+_NORMALISED = ((np.arange(256) * (1 / 255)).astype(np.float32) - np.float32(0.5)) / np.float32(0.5)
+
 _ORIENTATION_TAG = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -84,7 +87,7 @@ def patchify(image: Image.Image, grid: tuple[int, int, int]) -> np.ndarray:
     """[h*w, 3*2*16*16] float32: rows in merge-block order, features ordered channel, frame, y, x."""
     _, h, w = grid
     resized = image.resize((w * PATCH, h * PATCH), Image.Resampling.BICUBIC)
-    pixels = (np.asarray(resized, dtype=np.float32) - 127.5) / 127.5
+    pixels = _NORMALISED[np.asarray(resized)]
     blocks = pixels.reshape(h // MERGE, MERGE, PATCH, w // MERGE, MERGE, PATCH, 3)
     # block row, block column, row and column within the block, channel, y, x
     ordered = blocks.transpose(0, 3, 1, 4, 6, 2, 5)
