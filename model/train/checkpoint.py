@@ -1,6 +1,6 @@
 """Checkpoints: model, optimizer and reader in one folder, made elsewhere and renamed into place, so never half there.
 
-checkpoints/step-000400/   config.json  model.safetensors  optimizer.safetensors  training.json  tokenizer/
+checkpoints/step-000400/   config.json  model.safetensors  tokenizer.json  …  optimizer.safetensors  training.json
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from model.interop import checkpoints, load_model, save_checkpoint_files
 from model.net.vlm import VisionLanguageModel
-from model.net.weights import checkpoints, load_model, save_model
 from model.train.optim import Optimizer
 from schemas.errors import SluiceError
 
@@ -40,10 +40,9 @@ def save_checkpoint(
     temporary = final.with_name(f".{final.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_model(model, temporary)
+    save_checkpoint_files(model, temporary, tokenizer)
     save_file(optimizer.state_tensors(), temporary / "optimizer.safetensors")
     (temporary / "training.json").write_text(json.dumps(asdict(progress), indent=2) + "\n", encoding="utf-8")
-    shutil.copytree(tokenizer, temporary / "tokenizer")
     for path in temporary.rglob("*"):
         if path.is_file():
             _sync(path)

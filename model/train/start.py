@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from model.config import SpecialIds, TrainConfig, preset
 from model.data.dataset import DatasetInfo
 from model.net.vlm import VisionLanguageModel, build
-from model.net.weights import load_model, newest_checkpoint
+from model.interop import load_model, newest_checkpoint
 from model.train.compiling import compile_layers
 from model.train.freeze import freeze
 from model.train.recompute import recompute_layers
@@ -59,10 +59,10 @@ def check_fits(model: VisionLanguageModel, info: DatasetInfo, folder: Path) -> N
             raise SluiceError(
                 f"{place} {there}, the dataset has it at {wanted}; curate the data with the checkpoint's tokenizer"
             )
-    mine = next((p for p in (folder / "tokenizer.json", folder / "tokenizer" / "tokenizer.json") if p.exists()), None)
-    if mine is None:
+    own = folder / "tokenizer.json"
+    if not own.exists():
         return
-    known_ids, data_ids = _ids(mine), _ids(info.tokenizer / "tokenizer.json")
+    known_ids, data_ids = _ids(own), _ids(info.tokenizer / "tokenizer.json")
     differing = sorted(token for token, i in data_ids.items() if known_ids.get(token) != i)
     if differing:
         token = differing[0]

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from model import config as model_config
 from model.config import LoaderConfig, TrainConfig
 from model.data.dataset import dataset_info
 from model.net.vlm import build
-from model.net.weights import newest_checkpoint, save_model
+from model.interop import load_model, newest_checkpoint, save_checkpoint_files
 from model.train.freeze import part_of
 from model.train.loop import Run
 from model.train.start import starting_model
@@ -47,7 +46,7 @@ def dataset(tmp_path_factory):
 
 
 def weights(out):
-    return load_file(newest_checkpoint(out) / "model.safetensors")
+    return dict(load_model(newest_checkpoint(out)).named_parameters())
 
 
 def test_projectors_first_then_everything_from_where_they_ended(dataset, tmp_path):
@@ -79,7 +78,7 @@ def test_projectors_first_then_everything_from_where_they_ended(dataset, tmp_pat
 def checkpoint(folder: Path, **changed):
     """A model on disk with its tokenizer."""
     folder.mkdir()
-    save_model(build(replace(tiny(**changed.pop("text", {})), **changed), 0), folder)
+    save_checkpoint_files(build(replace(tiny(**changed.pop("text", {})), **changed), 0), folder)
     byte_tokenizer().save(str(folder / "tokenizer.json"))
     return replace(STAGE, init=str(folder))
 
