@@ -31,4 +31,4 @@ def compile_layers(model: VisionLanguageModel) -> None:
         layer.self_attn.attend = torch.compiler.disable(layer.self_attn.attend)
         if isinstance(layer.mlp, SparseMoe):
             layer.mlp.experts.forward = torch.compiler.disable(layer.mlp.experts.forward)
-        layer.compile(dynamic=True)
+        layer.forward = torch.compile(layer.forward, dynamic=True)

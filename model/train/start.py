@@ -10,8 +10,8 @@ from tokenizers import Tokenizer
 
 from model.config import SpecialIds, TrainConfig, preset
 from model.data.dataset import DatasetInfo
-from model.net.vlm import VisionLanguageModel, build
 from model.interop import load_model, newest_checkpoint
+from model.net.vlm import VisionLanguageModel, build
 from model.train.compiling import compile_layers
 from model.train.freeze import freeze
 from model.train.recompute import recompute_layers
@@ -38,10 +38,11 @@ def starting_model(config: TrainConfig, info: DatasetInfo) -> VisionLanguageMode
 def prepare(model: VisionLanguageModel, config: TrainConfig) -> None:
     """Freezes what is not trained, sets what is recomputed and compiled; weights stay as they are."""
     freeze(model, config.train_parts)
-    if config.activation_checkpointing == "layers":
-        recompute_layers(model)
     if config.compile:
         compile_layers(model)
+    # after compiling: what is recomputed is the compiled layer, the other way round nothing would be compiled
+    if config.activation_checkpointing == "layers":
+        recompute_layers(model)
 
 
 def check_fits(model: VisionLanguageModel, info: DatasetInfo, folder: Path) -> None:

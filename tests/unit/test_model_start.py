@@ -10,8 +10,8 @@ import torch
 from model import config as model_config
 from model.config import LoaderConfig, TrainConfig
 from model.data.dataset import dataset_info
-from model.net.vlm import build
 from model.interop import load_model, newest_checkpoint, save_checkpoint_files
+from model.net.vlm import build
 from model.train.freeze import part_of
 from model.train.loop import Run
 from model.train.start import starting_model
@@ -96,8 +96,10 @@ def test_a_checkpoint_that_does_not_fit_the_data_says_so(dataset, tmp_path):
         starting_model(checkpoint(tmp_path / "small", text={"vocab_size": 200}), info)
     with pytest.raises(SluiceError, match=r"has image_pad at id 3, the dataset has it at 259"):
         starting_model(checkpoint(tmp_path / "ids", special=replace(special(), image_pad=3)), info)
+    deaf = checkpoint(tmp_path / "deaf", special=replace(special(), audio_pad=-1))
+    (tmp_path / "deaf" / "tokenizer.json").unlink()
     with pytest.raises(SluiceError, match=r"has no audio_pad, the dataset has it at 262"):
-        starting_model(checkpoint(tmp_path / "deaf", special=replace(special(), audio_pad=-1)), info)
+        starting_model(deaf, info)
     config = checkpoint(tmp_path / "words")
     path = tmp_path / "words" / "tokenizer.json"
     definition = json.loads(path.read_text())
