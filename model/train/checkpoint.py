@@ -1,6 +1,6 @@
 """Checkpoints: model, optimizer and reader in one folder, made elsewhere and renamed into place, so never half there.
 
-checkpoints/step-000400/   config.json  model.safetensors  optimizer.safetensors  training.json  tokenizer/
+checkpoints/step-000400/   config.json  model.safetensors  tokenizer.json  …  optimizer.safetensors  training.json
 """
 
 from __future__ import annotations
@@ -8,15 +8,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from model.interop import checkpoints, load_model, save_checkpoint_files
 from model.net.vlm import VisionLanguageModel
-from model.net.weights import checkpoints, load_model, save_model
 from model.train.optim import Optimizer
 from schemas.errors import SluiceError
 
@@ -27,7 +28,8 @@ class Progress:
 
     step: int
     run: dict[str, Any]
-    reader: dict[str, Any]
+    objective: dict[str, Any]
+    guard: dict[str, Any]
 
 
 def save_checkpoint(
@@ -38,11 +40,9 @@ def save_checkpoint(
     temporary = final.with_name(f".{final.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    save_model(model, temporary)
+    save_checkpoint_files(model, temporary, tokenizer)
     save_file(optimizer.state_tensors(), temporary / "optimizer.safetensors")
-    state = {"step": progress.step, "run": progress.run, "reader": progress.reader, "optimizer_steps": optimizer.steps}
-    (temporary / "training.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
-    shutil.copytree(tokenizer, temporary / "tokenizer")
+    (temporary / "training.json").write_text(json.dumps(asdict(progress), indent=2) + "\n", encoding="utf-8")
     for path in temporary.rglob("*"):
         if path.is_file():
             _sync(path)
@@ -64,27 +64,29 @@ def _sync(path: Path) -> None:
 
 
 def restore_checkpoint(
-    path: Path, run: dict[str, Any], optimizer_for: Any
+    path: Path, run: dict[str, Any], prepare: Callable[[VisionLanguageModel], Optimizer]
 ) -> tuple[VisionLanguageModel, Optimizer, Progress]:
-    """Reads a checkpoint back; `optimizer_for(model)` makes the empty optimizer.
+    """Reads a checkpoint back; `prepare(model)` makes a loaded model ready to train and gives its empty optimizer.
 
     Raises SluiceError when the checkpoint is torn or belongs to another run.
     """
     try:
-        state = json.loads((path / "training.json").read_text(encoding="utf-8"))
+        progress = Progress(**json.loads((path / "training.json").read_text(encoding="utf-8")))
         tensors = load_file(path / "optimizer.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise SluiceError(
             f"{path} cannot be resumed ({error}); remove it to go on from the checkpoint before"
         ) from error
-    saved = state["run"]
-    differing = [key for key in run if saved.get(key) != run[key]]
+    differing = [key for key in run if progress.run.get(key) != run[key]]
     if differing:
         raise SluiceError(
             f"{path} belongs to a run with another {' and '.join(differing)}; "
             "give a new output folder, or the configuration and data it was started with"
         )
     model = load_model(path)
-    optimizer = optimizer_for(model)
-    optimizer.load_state_tensors(tensors, state["optimizer_steps"])
-    return model, optimizer, Progress(state["step"], saved, state["reader"])
+    optimizer = prepare(model)
+    try:
+        optimizer.load_state_tensors(tensors)
+    except KeyError as error:
+        raise SluiceError(f"{path} holds no {error}; remove it to go on from the checkpoint before") from error
+    return model, optimizer, progress
