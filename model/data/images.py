@@ -84,12 +84,18 @@ def grid_for(image: Image.Image, config: ImageConfig) -> tuple[int, int, int]:
 
 
 def patchify(image: Image.Image, grid: tuple[int, int, int]) -> np.ndarray:
-    """[h*w, 3*2*16*16] float32: rows in merge-block order, features ordered channel, frame, y, x."""
+    """[h*w, 3*2*16*16] float32: rows in merge-block order, features ordered channel, frame, y, x.
+
+    The image fills all frames of its temporal patch.
+    """
+    frame = frame_blocks(image, grid)
+    frames = np.broadcast_to(frame[..., None, :, :], (*frame.shape[:5], TEMPORAL, PATCH, PATCH))
+    return frames.reshape(grid[1] * grid[2], -1)
+
+
+def frame_blocks(image: Image.Image, grid: tuple[int, int, int]) -> np.ndarray:
+    """[h/2, w/2, 2, 2, 3, 16, 16] float32: block row and column, row and column within it, channel, y, x."""
     _, h, w = grid
     resized = image.resize((w * PATCH, h * PATCH), Image.Resampling.BICUBIC)
     pixels = _NORMALISED[np.asarray(resized)]
-    blocks = pixels.reshape(h // MERGE, MERGE, PATCH, w // MERGE, MERGE, PATCH, 3)
-    # block row, block column, row and column within the block, channel, y, x
-    ordered = blocks.transpose(0, 3, 1, 4, 6, 2, 5)
-    frames = np.broadcast_to(ordered[..., None, :, :], (*ordered.shape[:5], TEMPORAL, PATCH, PATCH))
-    return frames.reshape(h * w, -1)
+    return pixels.reshape(h // MERGE, MERGE, PATCH, w // MERGE, MERGE, PATCH, 3).transpose(0, 3, 1, 4, 6, 2, 5)

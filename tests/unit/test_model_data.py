@@ -14,10 +14,11 @@ from PIL import Image
 
 from model.config import ImageConfig
 from model.data.audio import decode_audio, log_mel, mel_filters
-from model.data.collate import IGNORE, collate, document_positions
+from model.data.collate import IGNORE, collate
 from model.data.dataset import TokenShards, dataset_info
 from model.data.images import grid_for, open_image, patchify, smart_resize
 from model.data.permutation import Permutation
+from model.data.positions import VisionSpan, document_positions
 from model.data.shards import HoldoutSplit, SequenceReader
 from model.data.tokenizer import Prompts, TextCodec, load_tokenizer
 from schemas.errors import SchemaError, SluiceError
@@ -195,7 +196,7 @@ def test_positions_restart_in_each_document_and_spread_over_an_image(tmp_path):
 
 def test_an_image_that_does_not_fit_its_document_is_an_error():
     with pytest.raises(SchemaError, match="do not fit a document of 5 tokens"):
-        document_positions(5, [(2, (1, 4, 4))])
+        document_positions(5, [VisionSpan(2, (1, 4, 4))])
 
 
 def test_media_rows_point_at_the_placeholders_of_the_whole_batch(tmp_path):
