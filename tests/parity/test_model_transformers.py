@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from model.data.audio import decode_audio
-from model.data.collate import collate, document_positions
+from model.data.collate import collate
 from model.data.tokenizer import Prompts, load_tokenizer
 from model.infer.generate import Sampling, generate
 from model.interop import Checkpoint, load_model, save_checkpoint_files
@@ -79,18 +79,6 @@ def test_the_gradient_of_every_parameter(both):
         assert own > 1e-4 * largest or name.endswith("k_proj.bias"), f"{name} is not tested: its gradient vanishes"
         difference = (found[name] - expected[name]).abs().max()
         assert difference <= max(2e-5 * own, 1e-6 * largest), name
-
-
-def test_positions(both):
-    family, _, expected, _ = both
-    at = 0
-    for document in ours.documents(family):
-        until, ids = at + len(document.ids), document.ids
-        if not any(is_video for _, _, is_video in document.images):
-            starts = [i for i, token in enumerate(ids) if token == ours.IMAGE and ids[i - 1] != ours.IMAGE]
-            images = list(zip(starts, [grid for grid, _, _ in document.images], strict=True))
-            assert document_positions(len(ids), images).tolist() == expected["positions"][:, at:until].tolist()
-        at = until
 
 
 def test_greedy_tokens(both, folder):
@@ -171,7 +159,8 @@ def test_published_layouts_read_by_both(folder, tmp_path):
 @pytest.mark.parametrize("variant", FAMILIES)
 def test_a_checkpoint_of_ours_opens_and_writes_the_same(variant, tmp_path):
     """Model, tokenizer, image processor and feature extractor opened by transformers; tied embeddings, hidden = I."""
-    config = tiny(tie_word_embeddings=True, moe_intermediate_size=32, mrope_section=(4, 2, 2))
+    # the balancing bias, still zero, lies in a side file, which must not disturb them
+    config = tiny(tie_word_embeddings=True, moe_intermediate_size=32, router_bias_update_rate=0.01)
     if variant == "vl":
         config = type(config)(**(vars(config) | {"audio": None}))
     model = build(config, 5).eval()
