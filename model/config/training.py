@@ -83,6 +83,18 @@ class ObjectiveConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoaderConfig:
+    """How batches are made ahead of training. Nothing here changes what a batch holds, or their order."""
+
+    #: threads that read, decode and collate; 0: done by the training thread itself
+    threads: int = 2
+    #: steps that are made ahead, at most
+    steps_ahead: int = 2
+    #: decoded images and clips kept in memory for the next time they come up
+    cache_mib: int = 256
+
+
+@dataclass(frozen=True, kw_only=True)
 class CaptionEvalConfig:
     """Scoring of captions against held-out pairs, at the end of a run."""
 
@@ -129,4 +141,5 @@ class TrainConfig:
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
     captions: CaptionEvalConfig = field(default_factory=CaptionEvalConfig)

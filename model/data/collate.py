@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from model.batch import Audios, Batch, Images
-from model.data.audio import decode_audio, log_mel
 from model.data.dataset import Sequence
-from model.data.images import MERGE, open_image, patchify
+from model.data.images import MERGE
+from model.data.media import MediaCache
 from schemas.errors import SchemaError
 from schemas.shard import audio_tokens
 
@@ -46,8 +46,9 @@ def document_positions(length: int, images: Items[tuple[int, Grid]]) -> np.ndarr
     return positions
 
 
-def collate(sequences: Items[Sequence]) -> Batch:
-    """One training batch: all documents of all sequences, end to end."""
+def collate(sequences: Items[Sequence], media: MediaCache | None = None) -> Batch:
+    """One training batch: all documents of all sequences, end to end. `media` keeps what was decoded for the next."""
+    media = media or MediaCache(0)
     tokens, targets, positions = [], [], []
     lengths: list[int] = []
     patches, grids, image_rows = [], [], []
@@ -66,13 +67,13 @@ def collate(sequences: Items[Sequence]) -> Batch:
             inside = [(part.offset - first, part.grid) for part in sequence.images if first <= part.offset < end]
             positions.append(document_positions(length, inside))
         for part in sequence.images:
-            patches.append(patchify(open_image(part.data), part.grid))
+            patches.append(media.image(part))
             grids.append(part.grid)
             image_rows.append(np.arange(image_tokens(part.grid)) + start + part.offset)
         for clip in sequence.audios:
             if not clip.frames:  # shorter than a frame: it has no placeholder either
                 continue
-            mels.append(log_mel(decode_audio(clip.data), clip.frames))
+            mels.append(media.audio(clip))
             frames.append(clip.frames)
             audio_rows.append(np.arange(audio_tokens(clip.frames)) + start + clip.offset)
         tokens.append(ids)

@@ -124,7 +124,10 @@ class TokenShards:
     """All sequences of a dataset, in shard order, read from memory-mapped files as they are asked for."""
 
     def __init__(self, paths: tuple[Path, ...]) -> None:
-        self._batches: list[pa.RecordBatch] = [b for path in paths for b in open_shard(path).to_batches()]
+        tables = [open_shard(path) for path in paths]
+        self._paths = paths
+        self._file_ends = list(accumulate(table.num_rows for table in tables))
+        self._batches: list[pa.RecordBatch] = [b for table in tables for b in table.to_batches()]
         self._ends = list(accumulate(b.num_rows for b in self._batches))
 
     def __len__(self) -> int:
@@ -138,12 +141,25 @@ class TokenShards:
         ]
         return np.concatenate(counts) > 0 if counts else np.zeros(0, bool)
 
-    def __getitem__(self, row: int) -> Sequence:
+    def _find(self, row: int) -> tuple[pa.RecordBatch, int]:
+        """The record batch that holds a row, and the row's place in it."""
         if not 0 <= row < len(self):
             raise IndexError(row)
         which = bisect_right(self._ends, row)
         batch = self._batches[which]
-        local = row - (self._ends[which] - batch.num_rows)
+        return batch, row - (self._ends[which] - batch.num_rows)
+
+    def place(self, row: int) -> str:
+        """A row for people: its file, its place there, the documents it holds."""
+        batch, local = self._find(row)
+        file = bisect_right(self._file_ends, row)
+        first = self._file_ends[file - 1] if file else 0
+        documents = batch.column("source_ids")[local].as_py()
+        more = f" and {len(documents) - 8} more" if len(documents) > 8 else ""
+        return f"{self._paths[file]} row {row - first} (documents {', '.join(documents[:8])}{more})"
+
+    def __getitem__(self, row: int) -> Sequence:
+        batch, local = self._find(row)
         lengths = tuple(batch.column("document_lengths")[local].as_py())
         ids = batch.column("input_ids")[local].values.to_numpy(zero_copy_only=True)
         return Sequence(

@@ -80,12 +80,17 @@ def grid_for(image: Image.Image, config: ImageConfig) -> tuple[int, int, int]:
     return 1, height // PATCH, width // PATCH
 
 
-def patchify(image: Image.Image, grid: tuple[int, int, int]) -> np.ndarray:
-    """[h*w, 3*2*16*16] float32: rows in merge-block order, features ordered channel, frame, y, x."""
+def fit(image: Image.Image, grid: tuple[int, int, int]) -> np.ndarray:
+    """[h*16, w*16, 3] 8-bit pixels of an image resized to its grid."""
     _, h, w = grid
-    resized = image.resize((w * PATCH, h * PATCH), Image.Resampling.BICUBIC)
-    pixels = (np.asarray(resized, dtype=np.float32) - 127.5) / 127.5
-    blocks = pixels.reshape(h // MERGE, MERGE, PATCH, w // MERGE, MERGE, PATCH, 3)
+    return np.asarray(image.resize((w * PATCH, h * PATCH), Image.Resampling.BICUBIC))
+
+
+def patches(pixels: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
+    """Fitted pixels -> [h*w, 3*2*16*16] float32: rows in merge-block order, features ordered channel, frame, y, x."""
+    _, h, w = grid
+    scaled = (pixels.astype(np.float32) - 127.5) / 127.5
+    blocks = scaled.reshape(h // MERGE, MERGE, PATCH, w // MERGE, MERGE, PATCH, 3)
     # block row, block column, row and column within the block, channel, y, x
     ordered = blocks.transpose(0, 3, 1, 4, 6, 2, 5)
     frames = np.broadcast_to(ordered[..., None, :, :], (*ordered.shape[:5], TEMPORAL, PATCH, PATCH))

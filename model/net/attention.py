@@ -6,8 +6,9 @@ CPU has no variable-length kernel with a backward pass; segments of similar leng
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -37,15 +38,48 @@ class LayerCache(Protocol):
         """The inverse of `pad`."""
 
 
-def segment_attention(q: Tensor, k: Tensor, v: Tensor, segments: Segments, *, causal: bool) -> Tensor:
-    """q [T, H, D], k and v [T, K, D], H a multiple of K -> [T, H, D]; each segment attends to itself alone."""
+def segment_attention(
+    q: Tensor, k: Tensor, v: Tensor, segments: Segments, *, causal: bool, window: int | None = None
+) -> Tensor:
+    """q [T, H, D], k and v [T, K, D], H a multiple of K -> [T, H, D]; each segment attends to itself alone.
+
+    With `window`, which needs `causal`, a query sees the last so many rows of its segment, its own included.
+    """
     outputs = []
-    repeats = q.shape[1] // k.shape[1]
-    for qs, ks, vs in zip(segments.split(q), segments.split(k), segments.split(v), strict=True):
-        keys, values = (repeat_heads(x.transpose(1, 2), repeats) for x in (ks, vs))
-        out = F.scaled_dot_product_attention(qs.transpose(1, 2), keys, values, is_causal=causal)
+    for group in zip(segments.split(q), segments.split(k), segments.split(v), strict=True):
+        qs, ks, vs = (x.transpose(1, 2) for x in group)
+        if causal and window is not None and window < qs.shape[2]:
+            out = sliding_attention(qs, ks, vs, window)
+        else:
+            out = scaled_attention(qs, ks, vs, is_causal=causal)
         outputs.append(out.transpose(1, 2))
     return segments.join(outputs)
+
+
+def sliding_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
+    """Causal attention to the last `window` rows, own row included; q [B, H, L, D], k and v [B, K, L, D], L > window.
+
+    Queries go in blocks of half a window, each with the window and a half of keys that it may see: work and memory
+    grow with L * window, not with L^2.
+    """
+    length, block = q.shape[2], max(1, window // 2)
+    padding = -(length - window) % block
+    # causal attention never looks at the right end
+    q, k, v = (F.pad(x, (0, 0, 0, padding)) for x in (q, k, v))
+    head = scaled_attention(*(x[:, :, :window] for x in (q, k, v)), is_causal=True)
+    queries = q[:, :, window:].unflatten(2, (-1, block)).transpose(1, 2).flatten(0, 1)
+    keys, values = (x.unfold(2, window + block, block).movedim(2, 1).flatten(0, 1).mT for x in (k, v))
+    # within a block, query i stands at key i + window
+    query, key = (torch.arange(n, device=q.device) for n in (block, window + block))
+    visible = (key > query[:, None]) & (key <= query[:, None] + window)
+    rest = scaled_attention(queries, keys, values, attn_mask=visible)
+    rest = rest.unflatten(0, (len(q), -1)).transpose(1, 2).flatten(2, 3)
+    return torch.cat([head, rest], 2)[:, :, :length]
+
+
+def scaled_attention(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
+    """`scaled_dot_product_attention` of q [B, H, L, D] on k, v [B, K, S, D], each key head serving H / K query heads."""
+    return F.scaled_dot_product_attention(q, k, v, enable_gqa=q.shape[1] != k.shape[1], **options)
 
 
 def repeat_heads(x: Tensor, repeats: int) -> Tensor:

@@ -18,8 +18,9 @@ CHUNK_ROWS = 1024
 
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, denominator: int | None) -> Tensor:
         rows = (targets != IGNORE).nonzero().flatten()
+        divisor = max(len(rows) if denominator is None else denominator, 1)
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
         needs_grad = ctx.needs_input_grad[0] or ctx.needs_input_grad[1]
         grad_hidden = torch.zeros_like(hidden) if needs_grad else None
@@ -32,22 +33,23 @@ class _LinearCrossEntropy(torch.autograd.Function):
             if needs_grad:
                 grad = logits.sub_(normaliser).exp_()
                 grad.scatter_add_(1, target[:, None], grad.new_full((len(chunk), 1), -1.0))
-                grad = grad.to(hidden.dtype).div_(len(rows))
+                grad = grad.to(hidden.dtype).div_(divisor)
                 grad_hidden.index_copy_(0, chunk, grad @ weight)  # type: ignore[union-attr]
                 grad_weight.addmm_(grad.T, h)  # type: ignore[union-attr]
         if needs_grad:
             ctx.save_for_backward(grad_hidden, grad_weight)
-        return total / max(len(rows), 1)
+        return total / divisor
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None, None]:
         grad_hidden, grad_weight = ctx.saved_tensors
-        return grad_hidden * grad, grad_weight * grad, None
+        return grad_hidden * grad, grad_weight * grad, None, None
 
 
-def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """Mean of -log softmax(hidden @ weight^T)[target] over targets that are not -100; 0 when there are none.
+def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor, denominator: int | None = None) -> Tensor:
+    """Sum of -log softmax(hidden @ weight^T)[target] over targets that are not -100, divided by `denominator`.
 
-    hidden [T, d], weight [vocab, d], targets [T] -> scalar in float32.
+    Without a denominator, their number: the mean, 0 when there are none. hidden [T, d], weight [vocab, d],
+    targets [T] -> scalar in float32.
     """
-    return _LinearCrossEntropy.apply(hidden, weight, targets)
+    return _LinearCrossEntropy.apply(hidden, weight, targets, denominator)

@@ -1,8 +1,7 @@
 """Mixture-of-experts feed-forward: softmax, top-k, renormalise; every token goes to its k experts, none is dropped.
 
-Reference: transformers `Qwen3VLMoeTextSparseMoeBlock`, `load_balancing_loss_func` (Switch Transformer, Fedus et al.
-2021, eq. 4-6, for k > 1). Rows are sorted by expert so that each expert is one matrix product; experts stay fused,
-`gate_up_proj` [E, 2I, d] with the gate's rows first.
+Reference: transformers `Qwen3VLMoeTextSparseMoeBlock`. Rows are sorted by expert so that each expert is one matrix
+product; experts stay fused, `gate_up_proj` [E, 2I, d] with the gate's rows first.
 """
 
 from __future__ import annotations
@@ -16,41 +15,52 @@ from torch import Tensor, nn
 from model.config import TextConfig
 from model.net.segments import gather_rows
 
+#: the unit of the bias on the choice of experts, which is kept as whole numbers: `model.to(bfloat16)` would round a
+#: float buffer, and steps of 0.001 would be lost
+BIAS_UNIT = 2.0**-24
+
 
 @dataclass(frozen=True)
 class Routing:
-    """What the load-balancing loss needs from one layer, summed over its tokens."""
+    """What the losses of model.net.balance need from one layer, summed over its tokens; float32."""
 
     assignments: Tensor  # [E] (token, slot) pairs sent to each expert; carries no gradient
     probabilities: Tensor  # [E] softmax mass of each expert
+    squared_normalisers: Tensor  # [] logsumexp(logits)^2
     tokens: int
 
 
-def load_balancing_loss(routings: list[Routing]) -> Tensor:
-    """E * sum_e f_e * P_e, pooled over all layers and tokens; k when the load is even."""
-    tokens = sum(r.tokens for r in routings)
-    share = torch.stack([r.assignments for r in routings]).sum(0) / tokens
-    probability = torch.stack([r.probabilities for r in routings]).sum(0) / tokens
-    return len(share) * (share * probability).sum()
-
-
 class Router(nn.Module):
-    """Chooses the experts of a token; `weight` [E, d]."""
+    """Chooses the experts of a token; `weight` [E, d].
+
+    `bias` [E] int32, in units of BIAS_UNIT, is added to the probabilities for the choice alone, never to the weights
+    of the chosen (Wang et al. 2024, arXiv 2408.15664, eq. 3); None unless `router_bias_update_rate` asks for it.
+    """
+
+    bias: Tensor | None
 
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         self.top_k = config.num_experts_per_tok
         self.normalise = config.norm_topk_prob
         self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size))
+        biased = config.router_bias_update_rate > 0
+        self.register_buffer("bias", torch.zeros(config.num_experts, dtype=torch.int32) if biased else None)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """x [T, d] -> weights [T, k] in x's dtype, experts [T, k], probabilities [T, E] in float32."""
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Routing]:
+        """x [T, d] -> weights [T, k] in x's dtype, experts [T, k], and the layer's routing statistics."""
         logits = F.linear(x, self.weight)
         probabilities = F.softmax(logits, dim=-1, dtype=torch.float32)
-        weights, experts = probabilities.topk(self.top_k, dim=-1)
+        if self.bias is None:
+            weights, experts = probabilities.topk(self.top_k, dim=-1)
+        else:
+            experts = (probabilities + self.bias * BIAS_UNIT).topk(self.top_k, dim=-1).indices
+            weights = probabilities.gather(-1, experts)
         if self.normalise:
             weights = weights / weights.sum(-1, keepdim=True)
-        return weights.to(logits.dtype), experts, probabilities
+        assignments = torch.bincount(experts.flatten(), minlength=len(self.weight)).float()
+        normalisers = logits.float().logsumexp(-1).square().sum()
+        return weights.to(logits.dtype), experts, Routing(assignments, probabilities.sum(0), normalisers, len(x))
 
 
 class Experts(nn.Module):
@@ -89,9 +99,7 @@ class SparseMoe(nn.Module):
 
     def forward(self, x: Tensor) -> tuple[Tensor, Routing]:
         """x [T, d] -> [T, d] and the layer's routing statistics."""
-        weights, experts, probabilities = self.gate(x)
-        assignments = torch.bincount(experts.flatten(), minlength=probabilities.shape[1]).float()
-        routing = Routing(assignments, probabilities.sum(0), len(x))
+        weights, experts, routing = self.gate(x)
         return self.experts(x, weights, experts), routing
 
 

@@ -13,9 +13,10 @@ from model.batch import Batch
 from model.config import ModelConfig
 from model.net.attention import LayerCache
 from model.net.audio import AudioTower
+from model.net.balance import expert_load, load_balancing_loss, z_loss
 from model.net.decoder import Decoder
-from model.net.loss import linear_cross_entropy
-from model.net.moe import load_balancing_loss
+from model.net.loss import IGNORE, linear_cross_entropy
+from model.net.moe import Router, Routing
 from model.net.norm import RMSNorm
 from model.net.vision import VisionTower
 from schemas.errors import SluiceError
@@ -23,11 +24,17 @@ from schemas.errors import SluiceError
 
 @dataclass(frozen=True)
 class Losses:
-    """`total` = `language` + coefficient * `balance`; scalars in float32."""
+    """Of one batch of a step; float32. `total` and `language` of a step's batches add up, the rest is of this batch.
+
+    `total` = `language` + share * (router_aux_loss_coef * `balance` + router_z_loss_coef * `z`), where share is this
+    batch's targets over the step's. `total` alone carries the gradient of a step; `load` carries none.
+    """
 
     total: Tensor
-    language: Tensor
+    language: Tensor  # sum over this batch's targets / the step's targets
     balance: Tensor
+    z: Tensor
+    load: Tensor  # [MoE layers, experts] share of each layer's assignments
 
 
 class Backbone(nn.Module):
@@ -51,8 +58,8 @@ class VisionLanguageModel(nn.Module):
         if config.text.tie_word_embeddings:
             self.lm_head.weight = self.model.language_model.embed_tokens.weight
 
-    def hidden(self, batch: Batch, caches: Sequence[LayerCache] | None = None) -> tuple[Tensor, Tensor]:
-        """Final hidden states [T, d] and the load-balancing loss.
+    def hidden(self, batch: Batch, caches: Sequence[LayerCache] | None = None) -> tuple[Tensor, list[Routing]]:
+        """Final hidden states [T, d] and the routing of each sparse layer.
 
         Raises SluiceError when the batch holds media that the model has no tower for.
         """
@@ -71,8 +78,7 @@ class VisionLanguageModel(nn.Module):
                 raise SluiceError("this model has no audio tower, but the batch holds audio")
             features = self.model.audio_tower(batch.audios.mel.to(x.dtype), batch.audios.frames)
             x = x.index_copy(0, batch.audios.rows, features)
-        x, routings = decoder(x, batch.positions, batch.lengths, deepstack, rows, caches)
-        return x, load_balancing_loss(routings) if routings else x.new_zeros(())
+        return decoder(x, batch.positions, batch.lengths, deepstack, rows, caches)
 
     def logits(self, batch: Batch, caches: Sequence[LayerCache] | None = None, *, last_only: bool = False) -> Tensor:
         """Logits [T, vocab] in float32, or [documents, vocab] of each document's last token."""
@@ -81,12 +87,26 @@ class VisionLanguageModel(nn.Module):
             x = x.index_select(0, torch.tensor(batch.lengths, device=x.device).cumsum(0) - 1)
         return F.linear(x, self.lm_head.weight).float()
 
-    def forward(self, batch: Batch) -> Losses:
-        """The training losses of a batch with targets."""
+    def forward(self, batch: Batch, denominator: int | None = None) -> Losses:
+        """The training losses of a batch with targets.
+
+        `denominator`: the targets (those that are not -100) of the whole step, over all micro-batches and ranks; by
+        default the batch is the whole step. The totals of a step's batches, and so their gradients, then add up to the
+        mean over all its targets, however it was cut into batches. A data-parallel reduction that averages over ranks
+        must be undone (gradients are to be summed). Balance and z-loss are not sums over tokens: each batch's own
+        value counts by its share of the targets.
+        """
         assert batch.targets is not None
-        x, balance = self.hidden(batch)
-        language = linear_cross_entropy(x, self.lm_head.weight, batch.targets)
-        return Losses(language + self.config.text.router_aux_loss_coef * balance, language, balance)
+        x, routings = self.hidden(batch)
+        language = linear_cross_entropy(x, self.lm_head.weight, batch.targets, denominator)
+        if not routings:
+            zero = language.new_zeros(())
+            return Losses(language, language, zero, zero, language.new_zeros(0, self.config.text.num_experts))
+        balance, z = load_balancing_loss(routings), z_loss(routings)
+        routing = self.config.text.router_aux_loss_coef * balance + self.config.text.router_z_loss_coef * z
+        own = (batch.targets != IGNORE).sum()
+        share = own / (own.clamp(min=1) if denominator is None else max(denominator, 1))
+        return Losses(language + share * routing, language, balance, z, expert_load(routings))
 
 
 def build(config: ModelConfig, seed: int) -> VisionLanguageModel:
@@ -107,6 +127,8 @@ def build(config: ModelConfig, seed: int) -> VisionLanguageModel:
                     parameter.fill_(1.0)
                 else:
                     parameter.normal_(0.0, config.text.initializer_range, generator=generator)
+            if isinstance(module, Router) and module.bias is not None:
+                module.bias.zero_()
     return model
 
 

@@ -21,7 +21,8 @@ _STEP = re.compile(r"step-(\d{6,})")
 
 def save_model(model: VisionLanguageModel, folder: Path) -> None:
     """Writes config.json and model.safetensors; a tied head is written once, as the embedding."""
-    tensors = {name: p.detach().contiguous() for name, p in model.named_parameters()}
+    named = [*model.named_parameters(), *model.named_buffers()]
+    tensors = {name: p.detach().contiguous() for name, p in named}
     save_file(tensors, folder / WEIGHTS_NAME, metadata={"format": "pt"})
     (folder / CONFIG_NAME).write_text(json.dumps(to_dict(model.config), indent=2) + "\n", encoding="utf-8")
 
@@ -44,7 +45,7 @@ def load_model(folder: Path) -> VisionLanguageModel:
         ) from error
     with torch.device("meta"):
         model = VisionLanguageModel(config)
-    expected = {name: p.shape for name, p in model.named_parameters()}
+    expected = {name: p.shape for name, p in (*model.named_parameters(), *model.named_buffers())}
     problems = [f"{n} is missing" for n in expected if n not in tensors]
     problems += [f"{n} is not part of the model" for n in tensors if n not in expected]
     problems += [

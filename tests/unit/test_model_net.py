@@ -16,7 +16,7 @@ from model.data.dataset import TokenShards
 from model.net.attention import segment_attention
 from model.net.audio import AudioTower
 from model.net.loss import IGNORE, linear_cross_entropy
-from model.net.moe import Routing, SparseMoe, load_balancing_loss
+from model.net.moe import SparseMoe
 from model.net.norm import RMSNorm
 from model.net.rope import mrope_axes, mrope_table, rotate
 from model.net.segments import plan_segments
@@ -109,21 +109,37 @@ def test_segments_split_and_join_are_inverse(lengths, padded):
     assert torch.equal(x.grad, weight)
 
 
-@settings(deadline=None, max_examples=15)
-@given(LENGTHS, st.booleans())
-def test_segment_attention_equals_a_dense_block_mask(lengths, causal):
-    generator = torch.Generator().manual_seed(1)
+def dense_attention(q, k, v, lengths, *, causal, window=None):
+    """The definition: a mask over all pairs of rows, softmax, a weighted sum."""
     total = sum(lengths)
-    q, k, v = (torch.randn(total, h, 8, generator=generator, dtype=torch.float64) for h in (4, 2, 2))
     document = torch.repeat_interleave(torch.arange(len(lengths)), torch.tensor(lengths))
     mask = document[:, None] == document
+    back = torch.arange(total)[:, None] - torch.arange(total)
     if causal:
-        mask = mask & torch.ones(total, total).tril().bool()
-    heads = [x.transpose(0, 1) for x in (q, k.repeat_interleave(2, 1), v.repeat_interleave(2, 1))]
-    scores = (heads[0] @ heads[1].mT / math.sqrt(8)).masked_fill(~mask, -math.inf)
-    expected = (scores.softmax(-1) @ heads[2]).transpose(0, 1)
-    segments = plan_segments(lengths, q.device, padded=causal)
-    torch.testing.assert_close(segment_attention(q, k, v, segments, causal=causal), expected)
+        mask &= (back >= 0) & (back < (window or total))
+    repeats = q.shape[1] // k.shape[1]
+    heads = [x.transpose(0, 1) for x in (q, k.repeat_interleave(repeats, 1), v.repeat_interleave(repeats, 1))]
+    scores = (heads[0] @ heads[1].mT / math.sqrt(q.shape[-1])).masked_fill(~mask, -math.inf)
+    return (scores.softmax(-1) @ heads[2]).transpose(0, 1)
+
+
+@settings(deadline=None, max_examples=40)
+@given(LENGTHS, st.booleans(), st.sampled_from([None, 1, 2, 3, 8, 17, 39]))
+def test_segment_attention_equals_a_dense_mask(lengths, causal, window):
+    generator = torch.Generator().manual_seed(1)
+    window = window if causal else None
+    inputs = [
+        torch.randn(sum(lengths), h, 8, generator=generator, dtype=torch.float64, requires_grad=True) for h in (4, 2, 2)
+    ]
+    expected = dense_attention(*inputs, lengths, causal=causal, window=window)
+    segments = plan_segments(lengths, torch.device("cpu"), padded=causal)
+    found = segment_attention(*inputs, segments, causal=causal, window=window)
+    torch.testing.assert_close(found, expected)
+    weight = torch.randn(expected.shape, generator=generator, dtype=torch.float64)
+    for a, b in zip(
+        torch.autograd.grad(found, inputs, weight), torch.autograd.grad(expected, inputs, weight), strict=True
+    ):
+        torch.testing.assert_close(a, b)
 
 
 def text_config(**changes) -> TextConfig:
@@ -158,14 +174,6 @@ def test_experts_equal_a_loop_over_tokens():
     torch.testing.assert_close(fast, slow, atol=1e-3, rtol=1e-4)
 
 
-def test_balanced_routing_costs_k_and_collapsed_routing_costs_more():
-    even = Routing(torch.tensor([8.0, 8.0, 8.0, 8.0]), torch.tensor([4.0, 4.0, 4.0, 4.0]), 16)
-    collapsed = Routing(torch.tensor([16.0, 16.0, 0.0, 0.0]), torch.tensor([8.0, 8.0, 0.0, 0.0]), 16)
-    assert float(load_balancing_loss([even])) == 2.0
-    assert float(load_balancing_loss([collapsed])) == 4.0
-    assert float(load_balancing_loss([even, collapsed])) == 2.5
-
-
 @pytest.mark.parametrize("rows", [1, 7, 1025, 2500])
 def test_chunked_loss_equals_cross_entropy(rows):
     generator = torch.Generator().manual_seed(2)
@@ -177,6 +185,10 @@ def test_chunked_loss_equals_cross_entropy(rows):
     loss = linear_cross_entropy(hidden, weight, targets)
     expected = F.cross_entropy(hidden @ weight.T, targets, ignore_index=IGNORE)
     torch.testing.assert_close(loss.double(), expected, atol=1e-5, rtol=1e-5)
+    half = linear_cross_entropy(hidden, weight, targets, denominator=2 * int((targets != IGNORE).sum()))
+    torch.testing.assert_close(half, loss / 2)
+    (whole,), (halved,) = torch.autograd.grad(loss, hidden, retain_graph=True), torch.autograd.grad(half, hidden)
+    torch.testing.assert_close(halved, whole / 2)
     for a, b in zip(
         torch.autograd.grad(loss, (hidden, weight)), torch.autograd.grad(expected, (hidden, weight)), strict=True
     ):
