@@ -27,7 +27,7 @@ class Routing:
     assignments: Tensor  # [E] (token, slot) pairs sent to each expert; carries no gradient
     probabilities: Tensor  # [E] softmax mass of each expert
     squared_normalisers: Tensor  # [] logsumexp(logits)^2
-    tokens: int
+    tokens: int | Tensor
 
 
 class Router(nn.Module):
@@ -69,6 +69,8 @@ class Experts(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         experts, d, width = config.num_experts, config.hidden_size, config.moe_intermediate_size
+        #: of the layer; a rank that shares it with others holds fewer
+        self.num_experts = experts
         self.gate_up_proj = nn.Parameter(torch.empty(experts, 2 * width, d))
         self.down_proj = nn.Parameter(torch.empty(experts, d, width))
 
@@ -77,16 +79,22 @@ class Experts(nn.Module):
         top_k = experts.shape[1]
         order = experts.flatten().argsort(stable=True)
         back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
-        counts = torch.bincount(experts.flatten(), minlength=len(self.gate_up_proj)).tolist()
+        counts = torch.bincount(experts.flatten(), minlength=self.num_experts)
         copies = x[:, None].expand(-1, top_k, -1).flatten(0, 1)
-        rows = gather_rows(copies, order, back).split(counts)
+        done = self.compute(gather_rows(copies, order, back), counts)
+        slots = gather_rows(done, back, order).unflatten(0, (-1, top_k))
+        return (slots * weights[..., None]).sum(1)
+
+    def compute(self, rows: Tensor, counts: Tensor) -> Tensor:
+        """Rows [N, d] sorted by expert, counts [E] (summing to N) -> [N, d], each row through its expert."""
         # unbind, not weight[e]: each indexing's backward would allocate a gradient the size of all experts
         outputs = []
-        for h, gate_up, down in zip(rows, self.gate_up_proj.unbind(), self.down_proj.unbind(), strict=True):
+        for h, gate_up, down in zip(
+            rows.split(counts.tolist()), self.gate_up_proj.unbind(), self.down_proj.unbind(), strict=True
+        ):
             gate, up = F.linear(h, gate_up).chunk(2, dim=-1)
             outputs.append(F.linear(F.silu(gate) * up, down))
-        slots = gather_rows(torch.cat(outputs), back, order).unflatten(0, (-1, top_k))
-        return (slots * weights[..., None]).sum(1)
+        return torch.cat(outputs)
 
 
 class SparseMoe(nn.Module):

@@ -4,15 +4,17 @@ layer, and tokens travel to them and back."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import Tensor
 
 from model.config import TextConfig
 from model.net.moe import Experts
 from model.net.segments import gather_rows
+from model.train.ranks import exchange
 
 
 class _Exchange(torch.autograd.Function):
@@ -26,13 +28,6 @@ class _Exchange(torch.autograd.Function):
         return exchange(grad, *ctx.sizes, ctx.group), None, None, None
 
 
-def exchange(rows: Tensor, sent: Sequence[int], received: Sequence[int], group: Any) -> Tensor:
-    """Rows [sum(sent), …], the first sent[0] of them for rank 0 of the group and so on -> [sum(received), …]."""
-    out = rows.new_empty((sum(received), *rows.shape[1:]))
-    dist.all_to_all_single(out, rows.contiguous(), list(received), list(sent), group=group)
-    return out
-
-
 class SpreadExperts(Experts):
     """This rank's share of a layer's experts: those of place `rank` when all are dealt out in `count` equal runs.
 
@@ -40,9 +35,10 @@ class SpreadExperts(Experts):
     """
 
     def __init__(self, config: TextConfig, group: Any) -> None:
-        super().__init__(config)
-        self._group = group
         self._ranks = dist.get_world_size(group)
+        super().__init__(replace(config, num_experts=config.num_experts // self._ranks))
+        self.num_experts = config.num_experts
+        self._group = group
 
     def compute(self, rows: Tensor, counts: Tensor) -> Tensor:
         """Rows [N, d] sorted by expert, counts [E] over all experts of the layer -> [N, d], each from its expert."""

@@ -7,9 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from model.train.layout import local
+
 
 class Gradients:
-    """Gradients by parameter name. Those of float32 parameters stay where autograd adds them up; those of others are
+    """Gradients by parameter name, of what this rank holds of each. Those of float32 parameters stay where autograd adds them up; those of others are
     moved to float32 sums after each backward pass, so that small micro-batches are not rounded away."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
@@ -31,20 +33,13 @@ class Gradients:
     def tensors(self) -> dict[str, Tensor]:
         """Float32 gradients of the parameters that took part; a tower whose modality was absent did not."""
         found = {n: self._sums.get(n, p.grad) for n, p in self._parameters.items()}
-        return {name: grad for name, grad in found.items() if grad is not None}
+        return {name: local(grad) for name, grad in found.items() if grad is not None}
 
     def clear(self) -> None:
         """Forgets all gradients."""
         self._sums.clear()
         for p in self._parameters.values():
             p.grad = None
-
-
-def global_norm(gradients: Mapping[str, Tensor]) -> Tensor:
-    """The Euclidean norm of all gradients together, float32; of all their shards, where they are spread over ranks."""
-    if not gradients:
-        return torch.zeros(())
-    return torch.stack(torch._foreach_norm(list(gradients.values()))).norm()
 
 
 def clip_(gradients: Mapping[str, Tensor], norm: Tensor, max_norm: float) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from model.config import OptimizerConfig
 from model.train.adamw import AdamState, adamw_
+from model.train.layout import Layout, local
 from model.train.muon import muon_
 
 
@@ -32,16 +33,27 @@ def decays(name: str, parameter: Tensor) -> bool:
 
 
 class Optimizer:
-    """Holds the state of every trained parameter by name; `learning_rate` factors come from outside, step by step."""
+    """Holds the state of every trained parameter by name; `learning_rate` factors come from outside, step by step.
 
-    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig) -> None:
-        self._config = config
+    Of parameters that lie in parts on several ranks, each rank updates its own.
+    """
+
+    def __init__(
+        self,
+        named: Iterable[tuple[str, nn.Parameter]],
+        config: OptimizerConfig,
+        layout: Layout | None = None,
+        products: torch.dtype | None = None,
+    ) -> None:
+        """`products` is the precision that matrices are orthogonalised in, by default that of the parameters."""
+        self._config, self._layout, self._products = config, layout or Layout(), products
         self.parameters = {name: p for name, p in named if p.requires_grad}
         self._by_muon = {
             name for name, p in self.parameters.items() if config.matrix_learning_rate > 0 and is_hidden_matrix(name, p)
         }
         self._state: dict[str, Tensor] = {}
-        for name, p in self.parameters.items():
+        for name, whole in self.parameters.items():
+            p = local(whole)
             if p.dtype != torch.float32:
                 self._state[f"{name}/master"] = p.detach().float()
             self._state[f"{name}/momentum"] = torch.zeros_like(p, dtype=torch.float32, requires_grad=False)
@@ -64,6 +76,8 @@ class Optimizer:
             rate=config.matrix_learning_rate * factor,
             weight_decay=config.weight_decay,
             dtype=self._products_dtype(matrices),
+            heights=[self._layout.height(name) for name in matrices],
+            polar=self._layout.polar,
         )
         others = [name for name in gradients if name not in self._by_muon]
         for decayed in (True, False):
@@ -82,20 +96,27 @@ class Optimizer:
 
     def _weight(self, name: str) -> Tensor:
         """What is updated: the master weight, or the parameter where it is float32 itself."""
-        return self._state.get(f"{name}/master", self.parameters[name])
+        return self._state.get(f"{name}/master", local(self.parameters[name]))
 
     def _adam_state(self, name: str) -> AdamState:
         return AdamState(*(self._state[f"{name}/{part}"] for part in ("momentum", "square", "step")))
 
     def _products_dtype(self, names: list[str]) -> torch.dtype:
         """The model's own: a run in bfloat16 orthogonalises in bfloat16, as Muon's authors do."""
-        return self.parameters[names[0]].dtype if names else torch.float32
+        return self._products or (self.parameters[names[0]].dtype if names else torch.float32)
+
+    @torch.no_grad()
+    def weights(self) -> dict[str, Tensor]:
+        """The float32 weights of the trained parameters, of which those of the model are copies."""
+        return {name: self._weight(name) for name in self.parameters}
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """The state by name, ready for safetensors."""
-        return dict(self._state)
+        """All else that is kept, by NAME/WHAT."""
+        return {key: tensor for key, tensor in self._state.items() if not key.endswith("/master")}
 
-    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restores what `state_tensors` returned; raises KeyError when a parameter's state is missing."""
-        for key, tensor in self._state.items():
-            tensor.copy_(tensors[key])
+    @torch.no_grad()
+    def copy_weights(self) -> None:
+        """Rounds the float32 weights into the model."""
+        for name, p in self.parameters.items():
+            if f"{name}/master" in self._state:
+                p.copy_(self._state[f"{name}/master"])

@@ -5,7 +5,7 @@ A run of one process is one rank without a process group, and everything here th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -79,6 +79,13 @@ class Ranks:
         errors: list[Any] = [None] * self.count
         dist.all_gather_object(errors, error)
         return _unpacked(value, next((e for e in errors if e is not None), None))
+
+
+def exchange(rows: Tensor, sent: Sequence[int], received: Sequence[int], group: Any = None) -> Tensor:
+    """Rows [sum(sent), …], the first sent[0] of them for rank 0 of the group and so on -> [sum(received), …]."""
+    out = rows.new_empty((sum(received), *rows.shape[1:]))
+    dist.all_to_all_single(out, rows.contiguous(), list(received), list(sent), group=group)
+    return out
 
 
 def _outcome(act: Callable[[], T]) -> tuple[T | None, Exception | None]:

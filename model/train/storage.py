@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,26 +82,29 @@ def _accept_one_process() -> None:
     warnings.filterwarnings("ignore", message="torch.distributed is disabled", category=UserWarning)
 
 
-class Shards:
+class Shards(Mapping[str, Tensor]):
     """The tensors in a folder of shards by name, each read whole when asked for.
 
-    Raises SluiceError when a file is torn or a tensor has a part missing.
+    Of those whose names start with `prefix`, which is left out. Raises SluiceError when a file is torn or a tensor has
+    a part missing.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, prefix: str = "") -> None:
+        self._prefix = prefix
         self._pieces: dict[str, list[Piece]] = {}
         for file in sorted(folder.glob(f"*{ENDING}")):
             for name, piece in _pieces(file):
-                self._pieces.setdefault(name, []).append(piece)
+                if name.startswith(prefix):
+                    self._pieces.setdefault(name.removeprefix(prefix), []).append(piece)
         for name, pieces in self._pieces.items():
             pieces.sort(key=lambda p: p.start)
             _check_whole(folder, name, pieces)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._pieces
-
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self._pieces)
+
+    def __len__(self) -> int:
+        return len(self._pieces)
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Of the whole tensor."""
@@ -112,7 +115,7 @@ class Shards:
         parts = []
         for piece in self._pieces[name]:
             with safe_open(piece.file, framework="pt") as file:
-                parts.append(file.get_tensor(name))
+                parts.append(file.get_tensor(self._prefix + name))
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
 

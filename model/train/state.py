@@ -1,0 +1,29 @@
+"""The tensors that make a run what it is: weights and optimizer state, under names that no layout changes.
+
+weights/NAME   parameters (in float32 where they are trained, whatever the model computes in) and buffers
+optimizer/…    what the optimizer keeps
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from model.net.vlm import VisionLanguageModel
+from model.train.layout import Layout, local
+from model.train.optim import Optimizer
+
+WEIGHTS, OPTIMIZER = "weights/", "optimizer/"
+
+
+def run_state(model: VisionLanguageModel, optimizer: Optimizer, layout: Layout) -> dict[str, Tensor]:
+    """The state of a run, as views that can be saved, or filled from a checkpoint."""
+    parameters = dict(model.named_parameters())
+    weights = optimizer.weights()
+    found = {WEIGHTS + n: layout.whole(n, weights.get(n, local(p.detach()))) for n, p in parameters.items()}
+    aliases = set(dict(model.named_parameters(remove_duplicate=False)))
+    found |= {WEIGHTS + name: buffer for name, buffer in model.state_dict().items() if name not in aliases}
+    for key, tensor in optimizer.state_tensors().items():
+        name = key.rpartition("/")[0]
+        lies_as_parameter = tensor.ndim == parameters[name].ndim
+        found[OPTIMIZER + key] = layout.whole(name, tensor) if lies_as_parameter else tensor
+    return found
