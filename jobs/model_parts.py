@@ -7,8 +7,13 @@ from model.eval.captions import read_caption_pairs, score_captions
 from model.infer.generate import Sampling, TextGenerator
 from model.net.weights import newest_checkpoint
 from model.train.loop import Run
+from model.train.objective import MakeObjective, NextToken
+
+#: what `objective.use` names
+OBJECTIVES: dict[str, MakeObjective] = {"next_token": NextToken}
 
 __all__ = [
+    "OBJECTIVES",
     "Run",
     "Sampling",
     "TextGenerator",

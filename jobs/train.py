@@ -20,7 +20,9 @@ from schemas.errors import RecipeError, SluiceError
 
 def train(
     config: Annotated[Path, typer.Argument(help="The training configuration, a YAML file.")],
-    data: Annotated[Path, typer.Option("--data", help="A dataset's folder (it has a manifest.json).")],
+    data: Annotated[
+        list[Path], typer.Option("--data", help="A dataset's folder (it has a manifest.json); may be given again.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="The run's folder: metrics, checkpoints, summary.")],
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Change a value: steps=100, optimizer.learning_rate=0.001.")
@@ -42,7 +44,8 @@ def train(
         _put(raw, "captions.path", str(captions))
     modules = import_model()
     modules.torch.set_num_threads(threads or psutil.cpu_count(logical=False) or 1)
-    run = modules.Run(modules.from_dict(modules.TrainConfig, raw, str(config)), data, out)
+    settings = modules.from_dict(modules.TrainConfig, raw, str(config))
+    run = modules.Run(settings, data, out, modules.OBJECTIVES[settings.objective.use])
     console = Console(stderr=True, highlight=False)
 
     def say(line: str) -> None:

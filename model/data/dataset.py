@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence as Items
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -36,10 +37,11 @@ def special_ids(ids: dict[str, int], where: str) -> SpecialIds:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a model must know about the data it is trained on."""
+    """What a model must know about the data it is trained on; `folder` is the first where several are joined."""
 
     folder: Path
     fingerprint: str
+    tokenizer_fingerprint: str
     sequence_length: int
     vocab_size: int
     special: SpecialIds
@@ -62,12 +64,42 @@ def dataset_info(folder: Path) -> DatasetInfo:
         fingerprint=f"{manifest.run_fingerprint}-{manifest.forgotten}"
         if manifest.forgotten
         else manifest.run_fingerprint,
+        tokenizer_fingerprint=manifest.tokenizer.fingerprint,
         sequence_length=manifest.sequence_length,
         vocab_size=manifest.tokenizer.vocab_size,
         special=special_ids(manifest.tokenizer.special_ids, str(folder)),
         image=ImageConfig(min_pixels=manifest.image.min_pixels, max_pixels=manifest.image.max_pixels),
         tokenizer=folder / manifest.tokenizer.path,
         shards=tuple(folder / entry.path for entry in manifest.shards),
+    )
+
+
+def joined(infos: Items[DatasetInfo]) -> DatasetInfo:
+    """Several datasets as one: the rows of the first, then of the second …
+
+    Raises SchemaError when they were not made with one tokenizer, or one is named twice.
+    """
+    first = infos[0]
+    for i, info in enumerate(infos[1:], 1):
+        mine = (info.tokenizer_fingerprint, info.vocab_size, info.special)
+        if mine != (first.tokenizer_fingerprint, first.vocab_size, first.special):
+            raise SchemaError(
+                f"{info.folder} was made with another tokenizer than {first.folder} ({info.vocab_size:,} and "
+                f"{first.vocab_size:,} tokens): the same id would mean two things; curate both with one tokenizer"
+            )
+        if any(info.fingerprint == other.fingerprint for other in infos[:i]):
+            raise SchemaError(f"{info.folder} is given twice, or is a copy: its rows would be held out and trained on")
+    if len(infos) == 1:
+        return first
+    return replace(
+        first,
+        fingerprint="+".join(info.fingerprint for info in infos),
+        sequence_length=max(info.sequence_length for info in infos),
+        image=ImageConfig(
+            min_pixels=min(info.image.min_pixels for info in infos),
+            max_pixels=max(info.image.max_pixels for info in infos),
+        ),
+        shards=tuple(shard for info in infos for shard in info.shards),
     )
 
 

@@ -61,8 +61,8 @@ class Loader:
         self._reader = reader
         self._sequences, self._accumulate, self._rank, self._ranks = sequences, accumulate, rank, ranks
         self._media = MediaCache(config.cache_mib << 20)
-        self._steps_ahead = config.steps_ahead
-        self._pool = ThreadPoolExecutor(config.threads, "sluice-loader") if config.threads else None
+        self._threads, self._steps_ahead = config.threads, config.steps_ahead
+        self._pool: ThreadPoolExecutor | None = None
         self._planned: deque[_Planned] = deque()
         self._taken = reader.state_dict()
 
@@ -71,6 +71,8 @@ class Loader:
 
     def __next__(self) -> list[MicroBatch]:
         """The micro-batches of the next step; raises SluiceError naming the row whose media cannot be read."""
+        if self._threads and self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads, "sluice-loader")
         ahead = 1 + self._steps_ahead if self._pool else 1
         while len(self._planned) < ahead:
             self._planned.append(self._plan())
@@ -120,6 +122,8 @@ class Loader:
         self._taken = self._reader.state_dict()
 
     def close(self) -> None:
-        """Ends the threads; what they have not begun is dropped."""
+        """Ends the threads and forgets what was made ahead; the next step starts them again."""
         if self._pool:
             self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None
+        self.load_state_dict(self._taken)

@@ -135,8 +135,9 @@ class NextToken:
         measures = {
             "loss": losses.language.detach(),
             "balance": losses.balance.detach() * share,
+            "z": losses.z.detach() * share,
         }
-        return StepLosses(losses.total, measures)
+        return StepLosses(losses.total, measures, losses.load)
 
     def evaluate(self, model: VisionLanguageModel) -> dict[str, float]:
         """Mean loss a token of the held-out sequences."""
