@@ -78,7 +78,7 @@ def sliding_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
 
 
 def scaled_attention(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
-    """`scaled_dot_product_attention` of q [B, H, L, D] on k, v [B, K, S, D], each key head serving H / K query heads."""
+    """`scaled_dot_product_attention` of q [B, H, L, D] on k, v [B, K, S, D]; a key head serves H / K query heads."""
     return F.scaled_dot_product_attention(q, k, v, enable_gqa=q.shape[1] != k.shape[1], **options)
 
 

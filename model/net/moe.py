@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import TextConfig
-from model.net.segments import gather_rows
+from model.net.expert_kernel import SEGMENT_ROWS, combine, dispatch, plan_slots, swiglu_experts
 
 #: the unit of the bias on the choice of experts, which is kept as whole numbers: `model.to(bfloat16)` would round a
 #: float buffer, and steps of 0.001 would be lost
@@ -76,25 +76,14 @@ class Experts(nn.Module):
 
     def forward(self, x: Tensor, weights: Tensor, experts: Tensor) -> Tensor:
         """x [T, d], weights and experts [T, k] -> sum over k of weight * expert(x), [T, d]."""
-        top_k = experts.shape[1]
-        order = experts.flatten().argsort(stable=True)
-        back = torch.empty_like(order).scatter_(0, order, torch.arange(len(order), device=order.device))
-        counts = torch.bincount(experts.flatten(), minlength=self.num_experts)
-        copies = x[:, None].expand(-1, top_k, -1).flatten(0, 1)
-        done = self.compute(gather_rows(copies, order, back), counts)
-        slots = gather_rows(done, back, order).unflatten(0, (-1, top_k))
-        return (slots * weights[..., None]).sum(1)
+        enough = experts.numel() >= self.num_experts * SEGMENT_ROWS
+        pads = x.dtype == torch.bfloat16 and x.device.type == "cpu" and enough
+        slots = plan_slots(experts, self.num_experts, SEGMENT_ROWS if pads else 1)
+        return combine(self.compute(dispatch(x, slots), slots.counts), weights, slots)
 
     def compute(self, rows: Tensor, counts: Tensor) -> Tensor:
-        """Rows [N, d] sorted by expert, counts [E] (summing to N) -> [N, d], each row through its expert."""
-        # unbind, not weight[e]: each indexing's backward would allocate a gradient the size of all experts
-        outputs = []
-        for h, gate_up, down in zip(
-            rows.split(counts.tolist()), self.gate_up_proj.unbind(), self.down_proj.unbind(), strict=True
-        ):
-            gate, up = F.linear(h, gate_up).chunk(2, dim=-1)
-            outputs.append(F.linear(F.silu(gate) * up, down))
-        return torch.cat(outputs)
+        """rows [N, d] sorted by expert, counts [E] of each -> [N, d]; what expert parallelism calls on its own rows."""
+        return swiglu_experts(rows, self.gate_up_proj, self.down_proj, counts)
 
 
 class SparseMoe(nn.Module):
