@@ -24,6 +24,7 @@ def build_app() -> typer.Typer:
         curate,
         diff_presets,
         explain,
+        export,
         forget,
         generate,
         ngram,
@@ -59,6 +60,7 @@ def build_app() -> typer.Typer:
     app.add_typer(ngram.app, name="ngram")
     app.command()(train.train)
     app.command()(generate.generate)
+    app.command()(export.export)
     return app
 
 

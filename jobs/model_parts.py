@@ -5,7 +5,7 @@ import torch
 from model.config import TrainConfig, from_dict
 from model.eval.captions import read_caption_pairs, score_captions
 from model.infer.generate import Sampling, TextGenerator
-from model.net.weights import newest_checkpoint
+from model.interop import LAYOUTS, export_checkpoint, newest_checkpoint
 from model.train.loop import Run
 from model.train.objective import MakeObjective, NextToken
 
@@ -13,11 +13,13 @@ from model.train.objective import MakeObjective, NextToken
 OBJECTIVES: dict[str, MakeObjective] = {"next_token": NextToken}
 
 __all__ = [
+    "LAYOUTS",
     "OBJECTIVES",
     "Run",
     "Sampling",
     "TextGenerator",
     "TrainConfig",
+    "export_checkpoint",
     "from_dict",
     "newest_checkpoint",
     "read_caption_pairs",

@@ -6,10 +6,23 @@ one (transformers 5.23, models/qwen3_vl_moe/configuration_qwen3_vl_moe.py, model
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from schemas.errors import RecipeError
+
 LayerType = Literal["full_attention", "sliding_attention"]
+
+
+def _require(rules: Iterable[tuple[bool, str]]) -> None:
+    for holds, problem in rules:
+        if not holds:
+            raise RecipeError(f"model configuration: {problem}")
+
+
+def _positive(config: object, *names: str) -> list[tuple[bool, str]]:
+    return [(getattr(config, n) > 0, f"{n} is {getattr(config, n)}; it must be above 0") for n in names]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,10 +40,16 @@ class YarnConfig:
     attention_factor: float | None = None
     truncate: bool = True
 
+    def __post_init__(self) -> None:
+        _require(_positive(self, "factor", "original_max_position_embeddings", "beta_fast", "beta_slow"))
+
 
 @dataclass(frozen=True, kw_only=True)
 class TextConfig:
-    """The decoder. A layer is a mixture of experts unless `mlp_only_layers` or `decoder_sparse_step` make it dense."""
+    """The decoder. A layer is a mixture of experts unless `mlp_only_layers` or `decoder_sparse_step` make it dense.
+
+    `num_experts` 0 makes all layers dense. Raises RecipeError for shapes that contradict each other.
+    """
 
     vocab_size: int
     hidden_size: int
@@ -63,6 +82,35 @@ class TextConfig:
     initializer_range: float = 0.02
     tie_word_embeddings: bool = False
 
+    def __post_init__(self) -> None:
+        sizes = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads")
+        _require(_positive(self, *sizes, "head_dim", "decoder_sparse_step", "rope_theta"))
+        layers = range(self.num_hidden_layers)
+        heads, groups, types = self.num_attention_heads, self.num_key_value_heads, len(self.layer_types)
+        moe = any(self.is_moe(i) for i in layers)
+        slides = "sliding_attention" in self.layer_types
+        _require(
+            [
+                (heads % groups == 0, f"{heads} query heads cannot share {groups} key heads evenly"),
+                (
+                    len(self.mrope_section) == 3 and 2 * sum(self.mrope_section) == self.head_dim,
+                    f"mrope_section {self.mrope_section} must be three numbers that add up to half of head_dim "
+                    f"{self.head_dim}",
+                ),
+                (types in (0, len(layers)), f"layer_types names {types} layers of {len(layers)}; name all or none"),
+                (not slides or self.sliding_window > 0, "sliding_attention layers need a sliding_window above 0"),
+                (
+                    not moe or 0 < self.num_experts_per_tok <= self.num_experts,
+                    f"num_experts_per_tok is {self.num_experts_per_tok}, of {self.num_experts} experts",
+                ),
+                (not moe or self.moe_intermediate_size > 0, "moe_intermediate_size must be above 0"),
+                (
+                    self.intermediate_size > 0 or all(self.is_moe(i) for i in layers),
+                    "dense layers need an intermediate_size above 0",
+                ),
+            ]
+        )
+
     def is_moe(self, layer: int) -> bool:
         """Whether layer `layer` (from 0) is a mixture of experts."""
         sparse = self.num_experts > 0 and (layer + 1) % self.decoder_sparse_step == 0
@@ -90,6 +138,21 @@ class VisionConfig:
     spatial_merge_size: int = 2
     deepstack_visual_indexes: tuple[int, ...] = ()
 
+    def __post_init__(self) -> None:
+        sizes = ("depth", "hidden_size", "num_heads", "intermediate_size", "num_position_embeddings")
+        _require(_positive(self, *sizes, "in_channels", "patch_size", "temporal_patch_size", "spatial_merge_size"))
+        size, side = self.hidden_size, round(self.num_position_embeddings**0.5)
+        _require(
+            [
+                (size % (4 * self.num_heads) == 0, f"vision hidden_size {size} is no multiple of 4 * num_heads"),
+                (side**2 == self.num_position_embeddings, "num_position_embeddings must be a square"),
+                (
+                    all(0 <= i < self.depth for i in self.deepstack_visual_indexes),
+                    f"deepstack_visual_indexes {self.deepstack_visual_indexes} name blocks that do not exist",
+                ),
+            ]
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class AudioConfig:
@@ -104,6 +167,17 @@ class AudioConfig:
     num_mel_bins: int = 128
     n_window: int = 50
     n_window_infer: int = 800
+
+    def __post_init__(self) -> None:
+        sizes = ("encoder_layers", "d_model", "encoder_attention_heads", "encoder_ffn_dim", "downsample_hidden_size")
+        _require(_positive(self, *sizes, "num_mel_bins", "n_window"))
+        heads, chunk = self.encoder_attention_heads, 2 * self.n_window
+        _require(
+            [
+                (self.d_model % (2 * heads) == 0, f"audio d_model {self.d_model} is no multiple of 2 * heads"),
+                (self.n_window_infer >= chunk, f"n_window_infer must be at least 2 * n_window, {chunk} frames"),
+            ]
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,6 +213,22 @@ class ModelConfig:
     audio: AudioConfig | None
     special: SpecialIds
     image: ImageConfig = ImageConfig()
+    #: `omni`: how far the time position moves in a second of video; an audio token moves it by one
+    position_id_per_seconds: int = 13
+
+    def __post_init__(self) -> None:
+        size = self.text.hidden_size
+        if self.vision:
+            _require(
+                [
+                    (
+                        self.vision.out_hidden_size == size,
+                        f"vision out_hidden_size must be the text's hidden_size, {size}",
+                    )
+                ]
+            )
+        if self.audio:
+            _require([(self.audio.output_dim == size, f"audio output_dim must be the text's hidden_size, {size}")])
 
     @property
     def variant(self) -> Literal["vl", "omni"]:

@@ -20,7 +20,8 @@ class KvCache:
 
     def __init__(self, config: TextConfig, sequences: int) -> None:
         self.lengths = torch.zeros(sequences, dtype=torch.int64)
-        self.layers = [_LayerKv(self, config) for _ in range(config.num_hidden_layers)]
+        self.layers = [_LayerKv(self, config, config.window(i)) for i in range(config.num_hidden_layers)]
+        self._windows = {config.window(i) for i in range(config.num_hidden_layers)}
         self._new = self.lengths
 
     def begin(self, new_lengths: Sequence[int]) -> None:
@@ -33,7 +34,8 @@ class KvCache:
         self.place = self.lengths[self.sequence] + self.offset
         self.total = int((self.lengths + self._new).max())
         queries = self.lengths[:, None] + torch.arange(self.longest_new)
-        self.visible = (torch.arange(self.total) <= queries[..., None])[:, None]
+        distance = (queries[..., None] - torch.arange(self.total))[:, None]
+        self.visible = {w: (distance >= 0) & (distance < (w or self.total + 1)) for w in self._windows}
 
     def commit(self) -> None:
         """The announced tokens are now part of the past."""
@@ -49,8 +51,8 @@ class KvCache:
 class _LayerKv:
     """One layer's storage; see model.net.attention.LayerCache."""
 
-    def __init__(self, cache: KvCache, config: TextConfig) -> None:
-        self._cache = cache
+    def __init__(self, cache: KvCache, config: TextConfig, window: int | None) -> None:
+        self._cache, self._window = cache, window
         self._shape = (config.num_key_value_heads, 0, config.head_dim)
         self._keys: Tensor | None = None
         self._values: Tensor | None = None
@@ -74,7 +76,7 @@ class _LayerKv:
             self._values = torch.cat([self._values, room], 2)
         self._keys[cache.sequence, :, cache.place] = keys
         self._values[cache.sequence, :, cache.place] = values
-        return self._keys[:, :, : cache.total], self._values[:, :, : cache.total], cache.visible
+        return self._keys[:, :, : cache.total], self._values[:, :, : cache.total], cache.visible[self._window]
 
     def pad(self, queries: Tensor) -> Tensor:
         """[T, heads, D] -> [B, heads, Q, D]."""

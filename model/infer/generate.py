@@ -15,8 +15,8 @@ from model.data.collate import collate
 from model.data.dataset import Sequence
 from model.data.tokenizer import Prompts, load_tokenizer
 from model.infer.cache import KvCache
+from model.interop import load_model
 from model.net.vlm import VisionLanguageModel
-from model.net.weights import load_model
 from schemas.errors import SluiceError
 
 #: prompts prefilled together
@@ -101,7 +101,7 @@ class TextGenerator:
     def load(cls, checkpoint: Path) -> TextGenerator:
         """From a checkpoint folder; raises SluiceError when it is not one."""
         model = load_model(checkpoint)
-        prompts = Prompts(load_tokenizer(checkpoint / "tokenizer"), model.config.special, model.config.image)
+        prompts = Prompts(load_tokenizer(checkpoint), model.config.special, model.config.image)
         return cls(model, prompts)
 
     def __call__(

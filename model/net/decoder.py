@@ -1,4 +1,4 @@
-"""The text decoder: pre-norm layers of attention and experts, with DeepStack additions in the first ones."""
+"""The text decoder: pre-norm layers of attention and feed-forward, with DeepStack additions in the first ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DecoderLayer(nn.Module):
     def __init__(self, config: TextConfig, layer: int) -> None:
         super().__init__()
         self.input_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
-        self.self_attn = Attention(config)
+        self.self_attn = Attention(config, config.window(layer))
         self.post_attention_layernorm = RMSNorm(config.hidden_size, config.rms_norm_eps)
         self.mlp = SparseMoe(config) if config.is_moe(layer) else DenseMlp(config)
 
@@ -56,7 +56,7 @@ class Decoder(nn.Module):
 
         deepstack[i] [n, d] is added at `deepstack_rows` after layer i (Meng et al. 2024, DeepStack).
         """
-        rope = mrope_table(positions, self.config.mrope_section, self.config.rope_theta, x.dtype)
+        rope = mrope_table(positions, self.config, x.dtype)
         segments = plan_segments(lengths, x.device, padded=True)
         routings = []
         for i, layer in enumerate(self.layers):

@@ -1,13 +1,17 @@
 """Rotary positions: interleaved multi-axis for the decoder, two-dimensional for the vision tower.
 
 Both use the "rotate half" layout: channel j pairs with channel j + D/2. Tables are computed in float32.
-Reference: transformers `Qwen3VLMoeTextRotaryEmbedding`, `Qwen3VLMoeVisionRotaryEmbedding`.
+Reference: transformers `Qwen3VLMoeTextRotaryEmbedding`, `Qwen3VLMoeVisionRotaryEmbedding`, `_compute_yarn_parameters`.
 """
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
+
+from model.config import TextConfig, YarnConfig
 
 
 def mrope_axes(section: tuple[int, ...]) -> list[int]:
@@ -19,14 +23,44 @@ def mrope_axes(section: tuple[int, ...]) -> list[int]:
     return axes
 
 
-def mrope_table(positions: Tensor, section: tuple[int, ...], theta: float, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """positions [3, T] -> cos, sin [T, D], D = 2 * sum(section)."""
-    half = sum(section)
-    inverse = theta ** (-torch.arange(half, dtype=torch.float32, device=positions.device) / half)
-    axes = torch.tensor(mrope_axes(section), device=positions.device)
-    angles = positions.float().index_select(0, axes).T * inverse
+def frequencies(size: int, theta: float, yarn: YarnConfig | None = None) -> tuple[Tensor, float]:
+    """Radians a position of each channel pair, [size / 2] in float32, and the factor on cosines and sines."""
+    wavelengths = theta ** (torch.arange(0, size, 2, dtype=torch.float32) / size)
+    if yarn is None:
+        return 1.0 / wavelengths, 1.0
+    kept = 1 - yarn_ramp(size, theta, yarn)
+    scaling = yarn.attention_factor
+    if scaling is None:
+        scaling = 0.1 * math.log(yarn.factor) + 1.0 if yarn.factor > 1 else 1.0
+    return 1.0 / (yarn.factor * wavelengths) * (1 - kept) + 1.0 / wavelengths * kept, scaling
+
+
+def yarn_ramp(size: int, theta: float, yarn: YarnConfig) -> Tensor:
+    """How far each frequency is interpolated, [size / 2] in [0, 1] (Peng et al. 2023, YaRN, section 3.2).
+
+    0 for channels that turn more than `beta_fast` times over the original context, 1 for fewer than `beta_slow` turns.
+    """
+
+    def channel(turns: float) -> float:
+        scale = yarn.original_max_position_embeddings / (turns * 2 * math.pi)
+        return size * math.log(scale) / (2 * math.log(theta))
+
+    low, high = channel(yarn.beta_fast), channel(yarn.beta_slow)
+    if yarn.truncate:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, size - 1)
+    if low == high:
+        high += 0.001
+    return ((torch.arange(size // 2, dtype=torch.float32) - low) / (high - low)).clamp(0, 1)
+
+
+def mrope_table(positions: Tensor, config: TextConfig, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """positions [3, T] -> cos, sin [T, head_dim]."""
+    inverse, scaling = frequencies(config.head_dim, config.rope_theta, config.rope_scaling)
+    axes = torch.tensor(mrope_axes(config.mrope_section), device=positions.device)
+    angles = positions.float().index_select(0, axes).T * inverse.to(positions.device)
     angles = torch.cat([angles, angles], -1)
-    return angles.cos().to(dtype), angles.sin().to(dtype)
+    return (angles.cos() * scaling).to(dtype), (angles.sin() * scaling).to(dtype)
 
 
 def vision_table(rows: Tensor, columns: Tensor, head_dim: int) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from torch import Tensor
 
-from model.net.weights import checkpoints
+from model.interop import checkpoints
 from model.train.storage import ENDING, read_shards, write_shards
 from model.train.ranks import Ranks
 from schemas.errors import SluiceError

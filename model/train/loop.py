@@ -23,7 +23,7 @@ from model.config import TrainConfig, to_dict
 from model.data.dataset import DatasetInfo, dataset_info, joined
 from model.net.balance import update_balancing
 from model.net.vlm import VisionLanguageModel, count_parameters
-from model.net.weights import checkpoints
+from model.interop import checkpoints
 from model.train.checkpoint import Progress, restore_checkpoint, save_checkpoint
 from model.train.gradients import Gradients, clip_, global_norm
 from model.train.guard import Guard, stop

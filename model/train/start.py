@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from model.config import SpecialIds, TrainConfig, preset
 from model.data.dataset import DatasetInfo
 from model.net.vlm import VisionLanguageModel, build
-from model.net.weights import load_model, newest_checkpoint
+from model.interop import load_model, newest_checkpoint
 from model.train.freeze import freeze
 from model.train.recompute import recompute_layers
 from schemas.errors import SluiceError

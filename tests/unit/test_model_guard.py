@@ -9,7 +9,7 @@ import torch
 
 from model import config as model_config
 from model.config import GuardConfig, OptimizerConfig, TrainConfig
-from model.net.weights import checkpoints
+from model.interop import checkpoints
 from model.train.guard import Guard, RunStopped
 from model.train.loop import Run
 from model.train.metrics import EventFile, MetricsFile, held_out_line, training_line

@@ -211,7 +211,7 @@ def test_published_channel_axes():
 def test_equal_axes_are_ordinary_rotation():
     positions = torch.arange(9).expand(3, -1)
     x = torch.randn(9, 2, 16, dtype=torch.float64)
-    turned = rotate(x, *mrope_table(positions, (4, 2, 2), 100.0, torch.float64))
+    turned = rotate(x, *mrope_table(positions, text_config(rope_theta=100.0), torch.float64))
     for t in range(9):
         for j in range(8):
             angle = t * 100.0 ** (-2 * j / 16)

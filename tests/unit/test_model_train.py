@@ -17,8 +17,8 @@ from model.data.dataset import TokenShards, dataset_info
 from model.data.shards import HoldoutSplit
 from model.eval.captions import CaptionPair, read_caption_pairs, score_captions
 from model.infer.generate import TextGenerator
+from model.interop import checkpoints, load_model, newest_checkpoint, save_checkpoint_files
 from model.net.vlm import build
-from model.net.weights import checkpoints, load_model, newest_checkpoint, save_model
 from model.train import checkpoint as checkpoint_module
 from model.train.gradients import clip_, global_norm
 from model.train.held_out import held_out_loss
@@ -114,7 +114,7 @@ def test_a_checkpoint_that_fails_half_way_leaves_the_old_one(dataset, tmp_path, 
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(checkpoint_module.shutil, "copytree", fail)
+    monkeypatch.setattr(checkpoint_module, "save_file", fail)
     with pytest.raises(OSError, match="disk full"):
         run.train(lambda line: None, lambda: False)
     monkeypatch.undo()
@@ -130,7 +130,9 @@ def test_only_the_newest_checkpoints_stay(dataset, tmp_path):
         "model.safetensors",
         "optimizer.safetensors",
         "training.json",
-        "tokenizer",
+        "tokenizer.json",
+        "preprocessor_config.json",
+        "generation_config.json",
     }
 
 
@@ -267,7 +269,7 @@ def test_pairs_come_from_a_tar_or_a_folder_and_anything_else_is_an_error(tmp_pat
 @pytest.mark.parametrize("tied", [False, True])
 def test_a_model_survives_the_disk(tmp_path, tied):
     model = build(tiny(tie_word_embeddings=tied), 4)
-    save_model(model, tmp_path)
+    save_checkpoint_files(model, tmp_path)
     again = load_model(tmp_path)
     assert again.config == model.config
     state = again.state_dict()
@@ -278,11 +280,11 @@ def test_a_model_survives_the_disk(tmp_path, tied):
 
 
 def test_weights_that_do_not_fit_say_so(tmp_path):
-    save_model(build(tiny(), 4), tmp_path)
+    save_checkpoint_files(build(tiny(), 4), tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    config["text"]["num_experts"] = 5
+    config["text_config"]["num_experts"] = 5
     (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(SluiceError, match=r"layers\.0\.mlp\.gate\.weight is \[4, 32\], expected \[5, 32\]"):
+    with pytest.raises(SluiceError, match=r"layers\.0\.mlp\.experts\.4\.down_proj\.weight is missing"):
         load_model(tmp_path)
     shutil.rmtree(tmp_path)
     with pytest.raises(SluiceError, match="is not a model"):
