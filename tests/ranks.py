@@ -20,7 +20,9 @@ PRELOADED = ["model.train.loop", "model.train.parallel", "torch.distributed.chec
 TIMEOUT_S = 300
 
 
-def start_ranks(count: int, function: Callable[..., Any], *arguments: Any, config: ParallelConfig | None = None) -> list:
+def start_ranks(
+    count: int, function: Callable[..., Any], *arguments: Any, config: ParallelConfig | None = None
+) -> list:
     """(process, connection) of each rank: function(ranks, *arguments) runs on it, what it returns or raises is sent."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)

@@ -18,7 +18,11 @@ def pooled(
     `total` sums a float32 vector over the ranks, and hands its gradient back as it is: each rank's loss then is that
     of the whole batch, and its gradient that of its own tokens, so that gradients are to be summed over ranks.
     """
-    own = [t for r in routings for t in (r.assignments, r.probabilities, r.squared_normalisers, targets.new_tensor(r.tokens))]
+    own = [
+        t
+        for r in routings
+        for t in (r.assignments, r.probabilities, r.squared_normalisers, targets.new_tensor(r.tokens))
+    ]
     sizes = [t.numel() for t in own] + [1]
     parts = total(torch.cat([t.reshape(-1).float() for t in [*own, targets]])).split(sizes)
     layers = [parts[i : i + 4] for i in range(0, len(own), 4)]

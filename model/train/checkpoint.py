@@ -20,8 +20,8 @@ from typing import Any
 from torch import Tensor
 
 from model.interop import checkpoints
-from model.train.storage import ENDING, read_shards, write_shards
 from model.train.ranks import Ranks
+from model.train.storage import ENDING, read_shards, write_shards
 from schemas.errors import SluiceError
 
 TRAINING = "training"
@@ -30,15 +30,12 @@ _PROGRESS = "training.json"
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands, as JSON.
-
-    `run` identifies configuration and data: a checkpoint continues no other run. `counts` are the trainer's own.
-    """
+    """Where a run stands, as JSON. `run` identifies configuration and data: a checkpoint continues no other run."""
 
     step: int
     run: dict[str, Any]
-    reader: dict[str, Any]
-    counts: dict[str, Any]
+    objective: dict[str, Any]
+    guard: dict[str, Any]
 
 
 class Checkpointer:
@@ -134,7 +131,7 @@ def read_progress(checkpoint: Path, run: dict[str, Any]) -> Progress:
         shards = {str(name): int(size) for name, size in raw.pop("shards").items()}
         progress = Progress(**raw)
         if type(progress.step) is not int or not all(
-            isinstance(part, dict) for part in (progress.run, progress.reader, progress.counts)
+            isinstance(part, dict) for part in (progress.run, progress.objective, progress.guard)
         ):
             raise ValueError("it does not have the form of one")
         there = {path.name: path.stat().st_size for path in folder.glob(f"*{ENDING}")}

@@ -1,5 +1,5 @@
-"""Expert parallelism (Shazeer et al. 2017, section 3.1; Lepikhin et al. 2020, GShard): ranks hold different experts of a
-layer, and tokens travel to them and back."""
+"""Expert parallelism (Shazeer et al. 2017, section 3.1; Lepikhin et al. 2020, GShard): ranks hold different experts of
+a layer, and tokens travel to them and back."""
 
 from __future__ import annotations
 

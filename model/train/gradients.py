@@ -11,8 +11,9 @@ from model.train.layout import local
 
 
 class Gradients:
-    """Gradients by parameter name, of what this rank holds of each. Those of float32 parameters stay where autograd adds them up; those of others are
-    moved to float32 sums after each backward pass, so that small micro-batches are not rounded away."""
+    """Gradients by parameter name, of what this rank holds of each. Those of float32 parameters stay where autograd adds
+    them up; those of others are moved to float32 sums after each backward pass, so that small micro-batches are not
+    rounded away."""
 
     def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
         self._parameters = parameters

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import torch
@@ -29,8 +29,8 @@ class Ranks:
 
     rank: int = 0
     count: int = 1
-    device: torch.device = torch.device("cpu")
-    config: ParallelConfig = ParallelConfig()
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    config: ParallelConfig = field(default_factory=ParallelConfig)
     #: DeviceMesh ("expert", "data"): the ranks of a row hold the same experts, those of a column all of a layer's
     mesh: Any = None
     #: a process group of all ranks that checkpoints have to themselves, since they are written in the background
@@ -59,6 +59,14 @@ class Ranks:
     def any(self, claim: bool) -> bool:
         """Whether `claim` holds on a rank."""
         return bool(self.largest(torch.tensor(claim, dtype=torch.uint8)))
+
+    def union(self, things: Sequence[T]) -> list[T]:
+        """What the ranks have, the first one's first, each thing once."""
+        if self.count == 1:
+            return list(things)
+        said: list[Any] = [None] * self.count
+        dist.all_gather_object(said, list(things))
+        return list(dict.fromkeys(thing for own in said for thing in own))
 
     def on_first(self, act: Callable[[], T]) -> T:
         """What `act` returns on the first rank, on every rank; a SluiceError or OSError of it is raised on each."""

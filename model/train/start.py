@@ -10,9 +10,11 @@ from tokenizers import Tokenizer
 
 from model.config import SpecialIds, TrainConfig, preset
 from model.data.dataset import DatasetInfo
-from model.net.vlm import VisionLanguageModel, build
 from model.interop import load_model, newest_checkpoint
+from model.net.vlm import VisionLanguageModel, build
 from model.train.freeze import freeze
+from model.train.layout import Layout
+from model.train.ranks import Ranks
 from model.train.recompute import recompute_layers
 from schemas.errors import SluiceError
 
@@ -39,6 +41,17 @@ def prepare(model: VisionLanguageModel, config: TrainConfig) -> None:
     freeze(model, config.train_parts)
     if config.activation_checkpointing == "layers":
         recompute_layers(model)
+
+
+def place(model: VisionLanguageModel, ranks: Ranks) -> Layout:
+    """Moves a model to where it computes: this rank's device, or in parts those of all ranks."""
+    if ranks.count == 1:
+        model.to(ranks.device)
+        return Layout()
+    # what spreads a model takes seconds to import
+    from model.train.parallel import spread
+
+    return spread(model, ranks)
 
 
 def check_fits(model: VisionLanguageModel, info: DatasetInfo, folder: Path) -> None:
