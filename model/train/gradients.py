@@ -7,13 +7,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from model.train.layout import local
+from model.train.ranks import local
 
 
 class Gradients:
-    """Gradients by parameter name, of what this rank holds of each. Those of float32 parameters stay where autograd adds
-    them up; those of others are moved to float32 sums after each backward pass, so that small micro-batches are not
-    rounded away."""
+    """Gradients by parameter name, of what this rank holds of each.
+
+    Those of float32 parameters stay where autograd adds them up; those of others are moved to float32 sums after each
+    backward pass, so that small micro-batches are not rounded away.
+    """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
         self._parameters = parameters
@@ -41,6 +43,13 @@ class Gradients:
         self._sums.clear()
         for p in self._parameters.values():
             p.grad = None
+
+
+def global_norm(gradients: Mapping[str, Tensor]) -> Tensor:
+    """The Euclidean norm of all gradients together, float32."""
+    if not gradients:
+        return torch.zeros(())
+    return torch.stack(torch._foreach_norm(list(gradients.values()))).norm()
 
 
 def clip_(gradients: Mapping[str, Tensor], norm: Tensor, max_norm: float) -> None:

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-import torch
 from torch import Tensor
 
-
-def local(tensor: Tensor) -> Tensor:
-    """What this rank holds of a tensor, as a view; of a plain one, all of it."""
-    part: Any = getattr(tensor, "to_local", None)
-    return tensor if part is None else part()
+from model.train.gradients import global_norm
 
 
 class Layout:
@@ -32,6 +26,4 @@ class Layout:
 
     def norm(self, gradients: Mapping[str, Tensor]) -> Tensor:
         """The Euclidean norm, float32, of the gradients that all ranks hold together."""
-        if not gradients:
-            return torch.zeros(())
-        return torch.stack(torch._foreach_norm(list(gradients.values()))).norm()
+        return global_norm(gradients)

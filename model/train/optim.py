@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from model.config import OptimizerConfig
 from model.train.adamw import AdamState, adamw_
-from model.train.layout import Layout, local
+from model.train.layout import Layout
 from model.train.muon import muon_
+from model.train.ranks import local
 
 
 def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
@@ -111,8 +112,8 @@ class Optimizer:
         return {name: self._weight(name) for name in self.parameters}
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """All else that is kept, by NAME/WHAT."""
-        return {key: tensor for key, tensor in self._state.items() if not key.endswith("/master")}
+        """All that is kept, by NAME/WHAT; NAME/master is the weight itself."""
+        return dict(self._state)
 
     @torch.no_grad()
     def copy_weights(self) -> None:

@@ -89,6 +89,12 @@ class Ranks:
         return _unpacked(value, next((e for e in errors if e is not None), None))
 
 
+def local(tensor: Tensor) -> Tensor:
+    """What this rank holds of a tensor, as a view; of a plain one, all of it."""
+    part: Any = getattr(tensor, "to_local", None)
+    return tensor if part is None else part()
+
+
 def exchange(rows: Tensor, sent: Sequence[int], received: Sequence[int], group: Any = None) -> Tensor:
     """Rows [sum(sent), …], the first sent[0] of them for rank 0 of the group and so on -> [sum(received), …]."""
     out = rows.new_empty((sum(received), *rows.shape[1:]))

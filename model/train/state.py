@@ -9,8 +9,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from model.net.vlm import VisionLanguageModel
-from model.train.layout import Layout, local
+from model.train.layout import Layout
 from model.train.optim import Optimizer
+from model.train.ranks import local
 
 WEIGHTS, OPTIMIZER = "weights/", "optimizer/"
 
@@ -23,7 +24,9 @@ def run_state(model: VisionLanguageModel, optimizer: Optimizer, layout: Layout) 
     aliases = set(dict(model.named_parameters(remove_duplicate=False)))
     found |= {WEIGHTS + name: buffer for name, buffer in model.state_dict().items() if name not in aliases}
     for key, tensor in optimizer.state_tensors().items():
-        name = key.rpartition("/")[0]
+        name, _, what = key.rpartition("/")
+        if what == "master":
+            continue
         lies_as_parameter = tensor.ndim == parameters[name].ndim
         found[OPTIMIZER + key] = layout.whole(name, tensor) if lies_as_parameter else tensor
     return found
