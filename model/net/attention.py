@@ -90,10 +90,14 @@ def repeat_heads(x: Tensor, repeats: int) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Grouped-query attention with normalised queries and keys (Qwen3): norm over each head, then rotation."""
+    """Grouped-query attention with normalised queries and keys (Qwen3): norm over each head, then rotation.
 
-    def __init__(self, config: TextConfig) -> None:
+    `window`: tokens a query looks back over, itself included; None for all of its document.
+    """
+
+    def __init__(self, config: TextConfig, window: int | None = None) -> None:
         super().__init__()
+        self.window = window
         d, self.head_dim = config.hidden_size, config.head_dim
         self.q_proj = nn.Linear(d, config.num_attention_heads * self.head_dim, bias=False)
         self.k_proj = nn.Linear(d, config.num_key_value_heads * self.head_dim, bias=False)
@@ -110,10 +114,10 @@ class Attention(nn.Module):
         k = rotate(self.k_norm(self.k_proj(x).unflatten(-1, (-1, self.head_dim))), *rope)
         v = self.v_proj(x).unflatten(-1, (-1, self.head_dim))
         if cache is None:
-            out = segment_attention(q, k, v, segments, causal=True)
+            out = segment_attention(q, k, v, segments, causal=True, window=self.window)
         elif cache.is_empty:
             cache.extend(k, v)
-            out = segment_attention(q, k, v, segments, causal=True)
+            out = segment_attention(q, k, v, segments, causal=True, window=self.window)
         else:
             keys, values, visible = cache.extend(k, v)
             repeats = q.shape[1] // k.shape[1]
