@@ -84,19 +84,19 @@ class Run:
         objective: MakeObjective = NextToken,
         ranks: Ranks | None = None,
     ) -> None:
-        _check(config)
-        self.config, self.out, self._ranks = config, out, ranks or Ranks()
+        _check(config, ranks or Ranks())
+        self.config, self.out, self.ranks = config, out, ranks or Ranks()
         self.info: DatasetInfo = joined([dataset_info(d) for d in ([data] if isinstance(data, Path) else data)])
         learned = {k: v for k, v in to_dict(config).items() if k not in _FREE}
         self._identity = {"configuration": json.loads(json.dumps(learned)), "data": self.info.fingerprint}
-        self._objective = objective(Setting(config, self.info, self._start, self._ranks))
+        self._objective = objective(Setting(config, self.info, self._start, self.ranks))
         self._guard = Guard(config.guard)
-        self._checkpointer = Checkpointer(out, self._ranks, config.keep_checkpoints)
-        found = self._ranks.on_first(lambda: checkpoints(out)[-1:])
+        self._checkpointer = Checkpointer(out, self.ranks, config.keep_checkpoints)
+        found = self.ranks.on_first(lambda: checkpoints(out)[-1:])
         if found:
             self.step = self._resume(found[0])
         else:
-            self.model = self._ranks.together(self._start)
+            self.model = self.ranks.together(self._start)
             self.optimizer = self._prepare()
             self.step = 0
         self._saved = self.step if found else None
@@ -112,7 +112,7 @@ class Run:
     def _prepare(self) -> Optimizer:
         prepare(self.model, self.config)
         self._parameters = count_parameters(self.model)
-        self._layout = place(self.model, self._ranks)
+        self._layout = place(self.model, self.ranks)
         named = self.model.named_parameters()
         return Optimizer(named, self.config.optimizer, self._layout, PRECISIONS[self.config.precision])
 
@@ -122,9 +122,9 @@ class Run:
         def read() -> tuple[Progress, VisionLanguageModel]:
             return read_progress(checkpoint, self._identity), load_model(checkpoint, PRECISIONS[self.config.precision])
 
-        progress, self.model = self._ranks.together(read)
+        progress, self.model = self.ranks.together(read)
         self.optimizer = self._prepare()
-        read_state(checkpoint, run_state(self.model, self.optimizer, self._layout), self._ranks)
+        read_state(checkpoint, run_state(self.model, self.optimizer, self._layout), self.ranks)
         self.optimizer.copy_weights()
         self._objective.load_state_dict(progress.objective)
         self._guard.load_state_dict(progress.guard)
@@ -142,12 +142,12 @@ class Run:
         do harm; the step is not applied.
         """
         total, active = self._parameters
-        say = say if self._ranks.is_first else _nothing
+        say = say if self.ranks.is_first else _nothing
         say(
             f"{total / 1e6:.1f} M parameters, {active / 1e6:.1f} M active a token; {self._objective.describe()}; "
             f"step {self.step} of {self.config.steps}"
         )
-        sinks = open_sinks(self.out, self.step, tensorboard=self.config.tensorboard) if self._ranks.is_first else []
+        sinks = open_sinks(self.out, self.step, tensorboard=self.config.tensorboard) if self.ranks.is_first else []
         try:
             self._loop(sinks, say, should_stop, on_step)
             self._checkpointer.wait()
@@ -171,7 +171,7 @@ class Run:
             tokens_per_s=self._tokens / self._seconds if self._seconds else 0.0,
             checkpoint=str(checkpoints(self.out)[-1].relative_to(self.out)),
         )
-        if finished and self._tokens and self._ranks.is_first:
+        if finished and self._tokens and self.ranks.is_first:
             temporary = self.out / ".summary.json.tmp"
             temporary.write_text(json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             os.replace(temporary, self.out / "summary.json")
@@ -190,7 +190,7 @@ class Run:
             for sink in sinks:
                 sink.write(line | {"time": round(time.time(), 3)})
 
-        while self.step < config.steps and not self._ranks.any(should_stop()):
+        while self.step < config.steps and not self.ranks.any(should_stop()):
             measured = self._train_step()
             last = self.step == config.steps
             if last or self.step % config.log_every_steps == 0:
@@ -212,10 +212,10 @@ class Run:
         began = time.perf_counter()
         config = self.config
         # whatever draws random numbers in a step (dropout) draws them anew in a resumed run
-        torch.manual_seed((config.seed << 48) + (self.step << 16) + self._ranks.rank & _SEED_MASK)
+        torch.manual_seed((config.seed << 48) + (self.step << 16) + self.ranks.rank & _SEED_MASK)
         factor = rate_factor(self.step, config.steps, config.optimizer)
         micros = self._objective.step(self.model)
-        totals = forward_backward(self._objective, self.model, micros, self._gradients, self._ranks)
+        totals = forward_backward(self._objective, self.model, micros, self._gradients, self.ranks)
         gradients = self._gradients.tensors()
         norm = self._layout.norm(gradients)
         loss, grad_norm = totals.measures["loss"], float(norm)
@@ -228,9 +228,9 @@ class Run:
                 loss=loss,
                 grad_norm=grad_norm,
                 last_losses=self._guard.last_losses,
-                not_finite=self._ranks.union(not_finite(gradients)),
-                rows=self._ranks.union([self._objective.place(row) for micro in micros for row in micro.rows]),
-                writes=self._ranks.is_first,
+                not_finite=self.ranks.union(not_finite(gradients)),
+                rows=self.ranks.union([self._objective.place(row) for micro in micros for row in micro.rows]),
+                writes=self.ranks.is_first,
             )
         clip_(gradients, norm, config.optimizer.max_grad_norm)
         self.optimizer.step(gradients, factor)
@@ -284,7 +284,12 @@ def peak_memory_mib() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 
-def _check(config: TrainConfig) -> None:
+def _check(config: TrainConfig, ranks: Ranks) -> None:
+    if ranks.count > 1 and (config.objective.use != "next_token" or config.adapter.rank):
+        raise SluiceError(
+            "training configuration: with several ranks, whole weights are trained to predict the next token; "
+            f"start one process for objective.use {config.objective.use}, adapter.rank {config.adapter.rank}"
+        )
     for name in (
         "steps",
         "batch_sequences",

@@ -76,10 +76,8 @@ def test_ranks_share_one_order_and_a_run_may_change_their_number(dataset, ranks)
     rows = [[micro.rows for micro in next(alone)] for _ in range(2)]
     each = [loader(dataset, LoaderConfig(threads=0), sequences=6, rank=r, ranks=ranks) for r in range(ranks)]
     steps = [[[m.rows for m in next(e)] for e in each] for _ in range(2)]
-    dealt = [
-        [tuple(r for turn in zip(*micro, strict=True) for r in turn) for micro in zip(*s, strict=True)] for s in steps
-    ]
-    assert dealt == rows
+    dealt = [zip(*micro, strict=True) for step in steps for micro in zip(*step, strict=True)]
+    assert [tuple(itertools.chain(*turns)) for turns in dealt] == [micro for step in rows for micro in step]
     states = [e.state_dict() for e in each]
     assert all(state == alone.state_dict() for state in states)
 

@@ -111,7 +111,7 @@ def test_ranks_that_shard_nothing_train_as_one(data, alone, tmp_path, config):
 
 def test_a_killed_rank_ends_the_run_with_a_message_and_the_run_goes_on(data, alone, tmp_path):
     first, second = start_ranks(2, train, RUN, data, tmp_path, None, 3)
-    with pytest.raises(SluiceError, match="rank 0 has lost another rank: it was killed, .* go on from the newest"):
+    with pytest.raises(SluiceError, match=r"rank 0 has lost another rank: it was killed, .* go on from the newest"):
         results([first])
     second[0].join()
     assert second[0].exitcode == -signal.SIGKILL
