@@ -60,7 +60,7 @@ def _train(modules: Any, run: Any, as_json: bool) -> None:
 
     def say(line: str) -> None:
         if not as_json:
-            console.print(line, markup=False)
+            console.print(line, markup=False, soft_wrap=True)
 
     with RunProgress(console) as bar, _Interrupt() as interrupt:
         summary = run.train(

@@ -14,10 +14,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Images:
-    """Preprocessed images of a batch. `rows` [n]: where in the batch's tokens their placeholders are, in order."""
+    """Preprocessed images and videos of a batch. `rows` [n]: where in its tokens their placeholders are, in order."""
 
-    patches: Tensor  # [patches, C*tp*p*p], rows in merge-block order
-    grids: tuple[tuple[int, int, int], ...]  # (t, h, w) in patches, one an image
+    patches: Tensor  # [patches, C*tp*p*p], rows in merge-block order, one temporal patch after the other
+    grids: tuple[tuple[int, int, int], ...]  # (t, h, w) in patches, one an item; an image has t = 1
     rows: Tensor
 
 
@@ -35,7 +35,7 @@ class Batch:
     """T tokens of documents with `lengths` (summing to T)."""
 
     tokens: Tensor  # [T] int64
-    positions: Tensor  # [3, T] int64: time, height, width
+    positions: Tensor  # [3, T]: time, height, width; int64, or float32 where a video lies between whole positions
     lengths: tuple[int, ...]
     images: Images | None = None
     audios: Audios | None = None

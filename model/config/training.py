@@ -18,6 +18,8 @@ class OptimizerConfig:
 
     learning_rate: float = 2e-3
     matrix_learning_rate: float = 0.04
+    #: of Muon's products; auto: bfloat16 where the machine multiplies it faster than float32, weights stay float32
+    matrix_precision: Literal["auto", "float32", "bfloat16"] = "auto"
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0

@@ -3,47 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence as Items
+from dataclasses import replace
 
 import numpy as np
 import torch
 
 from model.batch import Audios, Batch, Images
-from model.data.dataset import Sequence
-from model.data.images import MERGE
+from model.data.dataset import Sequence, VideoPart
 from model.data.media import MediaCache
-from schemas.errors import SchemaError
+from model.data.positions import VisionSpan, document_positions, image_tokens, woven
 from schemas.shard import audio_tokens
 
 IGNORE = -100
-Grid = tuple[int, int, int]
-
-
-def image_tokens(grid: Grid) -> int:
-    """Placeholders of an image with a (t, h, w) grid of patches."""
-    return grid[0] * grid[1] * grid[2] // MERGE**2
-
-
-def document_positions(length: int, images: Items[tuple[int, Grid]]) -> np.ndarray:
-    """[3, length] time, height, width positions of a document; `images`: (offset of the first placeholder, grid).
-
-    Text and audio tokens advance all axes by one. An image stands at one time, spreads over height and width, and
-    advances by the longer side (transformers `Qwen3VLMoeModel.get_rope_index`). Raises SchemaError when an image's
-    placeholders overlap another's or run past the document.
-    """
-    positions = np.empty((3, length), dtype=np.int64)
-    at, position = 0, 0
-    for offset, (t, h, w) in images:
-        h, w = h // MERGE, w // MERGE
-        end = offset + t * h * w
-        if offset < at or end > length:
-            raise SchemaError(f"an image's placeholders, [{offset}, {end}), do not fit a document of {length} tokens")
-        positions[:, at:offset] = np.arange(position, position + offset - at)
-        position += offset - at
-        positions[:, offset:end] = position + np.indices((t, h, w)).reshape(3, -1)
-        position += max(h, w)
-        at = end
-    positions[:, at:] = np.arange(position, position + length - at)
-    return positions
 
 
 def collate(sequences: Items[Sequence], media: MediaCache | None = None) -> Batch:
@@ -62,14 +33,25 @@ def collate(sequences: Items[Sequence], media: MediaCache | None = None) -> Batc
         target = np.append(labels[1:], IGNORE)
         ends = np.cumsum(sequence.document_lengths, dtype=np.int64)
         target[ends - 1] = IGNORE
+        spans = [VisionSpan(part.offset, part.grid) for part in sequence.images]
+        spans += [span for video in sequence.videos for span in video_spans(video)]
         for end, length in zip(ends.tolist(), sequence.document_lengths, strict=True):
             first = end - length
-            inside = [(part.offset - first, part.grid) for part in sequence.images if first <= part.offset < end]
-            positions.append(document_positions(length, inside))
+            inside = [replace(s, offset=s.offset - first) for s in spans if first <= s.offset < end]
+            positions.append(document_positions(length, sorted(inside, key=lambda span: span.offset)))
         for part in sequence.images:
             patches.append(media.image(part))
             grids.append(part.grid)
             image_rows.append(np.arange(image_tokens(part.grid)) + start + part.offset)
+        for video in sequence.videos:
+            patches.append(video.patches)
+            grids.append(video.grid)
+            rows, sound_rows = video_rows(video)
+            image_rows.append(rows + start)
+            if video.sound is not None:
+                mels.append(media.audio(video.sound))
+                frames.append(video.sound.frames)
+                audio_rows.append(sound_rows + start)
         for clip in sequence.audios:
             if not clip.frames:  # shorter than a frame: it has no placeholder either
                 continue
@@ -83,11 +65,36 @@ def collate(sequences: Items[Sequence], media: MediaCache | None = None) -> Batc
     return Batch(
         tokens=torch.from_numpy(np.concatenate(tokens)),
         targets=torch.from_numpy(np.concatenate(targets)),
-        positions=torch.from_numpy(np.concatenate(positions, axis=1)),
+        positions=_join_positions(positions),
         lengths=tuple(lengths),
         images=Images(_join(patches), tuple(grids), _join(image_rows)) if patches else None,
         audios=Audios(torch.cat(mels, dim=1), tuple(frames), _join(audio_rows)) if mels else None,
     )
+
+
+def video_spans(video: VideoPart) -> list[VisionSpan]:
+    """What a video is to the positions: an item for each place where it has placeholders."""
+    t, h, w = video.grid
+    grid = (t // len(video.offsets), h, w)
+    sound = audio_tokens(video.sound.frames) if video.sound else 0
+    timing = (video.seconds_per_grid, video.position_id_per_seconds, sound)
+    return [VisionSpan(offset, grid, *timing) for offset in video.offsets]
+
+
+def video_rows(video: VideoPart) -> tuple[np.ndarray, np.ndarray]:
+    """The placeholders of a video's patches and of its sound, in their sequence."""
+    spans = video_spans(video)
+    if video.sound is not None:
+        is_video = woven(spans[0])
+        return video.offsets[0] + np.flatnonzero(is_video), video.offsets[0] + np.flatnonzero(~is_video)
+    rows = [span.offset + np.arange(image_tokens(span.grid)) for span in spans]
+    return np.concatenate(rows), np.empty(0, dtype=np.int64)
+
+
+def _join_positions(arrays: Items[np.ndarray]) -> torch.Tensor:
+    """int64 where all documents' positions are whole numbers, else float32."""
+    whole = all(a.dtype == np.int64 for a in arrays)
+    return torch.from_numpy(np.concatenate(arrays, axis=1).astype(np.int64 if whole else np.float32))
 
 
 def _join(arrays: Items[np.ndarray]) -> torch.Tensor:

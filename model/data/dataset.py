@@ -125,6 +125,23 @@ class AudioPart:
 
 
 @dataclass(frozen=True)
+class VideoPart:
+    """A video of a prompt, already cut into patches; shards hold none.
+
+    `offsets`: the first placeholder of each temporal patch, which have text in between (VL); or of all at once (Omni),
+    with the seconds between temporal patches, the positions that time advances in a second, and maybe the video's
+    sound, whose placeholders are woven among the video's as model.data.positions.woven says.
+    """
+
+    offsets: tuple[int, ...]
+    grid: tuple[int, int, int]
+    patches: np.ndarray
+    seconds_per_grid: float = 0.0
+    position_id_per_seconds: int = 13
+    sound: AudioPart | None = None
+
+
+@dataclass(frozen=True)
 class Sequence:
     """One packed sequence; see schemas.shard for its columns. `input_ids` has no padding here."""
 
@@ -133,6 +150,7 @@ class Sequence:
     loss_runs: tuple[tuple[int, int], ...]
     images: tuple[ImagePart, ...]
     audios: tuple[AudioPart, ...]
+    videos: tuple[VideoPart, ...] = ()
 
     def media_documents(self) -> Sequence:
         """The same sequence without the documents that are text alone."""

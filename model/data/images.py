@@ -19,6 +19,9 @@ PATCH, MERGE, TEMPORAL = 16, 2, 2
 FACTOR = PATCH * MERGE
 MAX_ASPECT = 200
 
+#: what each 8-bit value becomes: mean and deviation 0.5, rounded where the reference rounds
+_NORMALISED = ((np.arange(256) * (1 / 255)).astype(np.float32) - np.float32(0.5)) / np.float32(0.5)
+
 _ORIENTATION_TAG = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -80,18 +83,23 @@ def grid_for(image: Image.Image, config: ImageConfig) -> tuple[int, int, int]:
     return 1, height // PATCH, width // PATCH
 
 
-def fit(image: Image.Image, grid: tuple[int, int, int]) -> np.ndarray:
-    """[h*16, w*16, 3] 8-bit pixels of an image resized to its grid."""
-    _, h, w = grid
-    return np.asarray(image.resize((w * PATCH, h * PATCH), Image.Resampling.BICUBIC))
+def fit(image: Image.Image, grid: tuple[int, int, int]) -> Image.Image:
+    """An image resized to its grid; one that fits already is copied as it is."""
+    return image.resize((grid[2] * PATCH, grid[1] * PATCH), Image.Resampling.BICUBIC)
 
 
-def patches(pixels: np.ndarray, grid: tuple[int, int, int]) -> np.ndarray:
-    """Fitted pixels -> [h*w, 3*2*16*16] float32: rows in merge-block order, features ordered channel, frame, y, x."""
+def patchify(image: Image.Image, grid: tuple[int, int, int]) -> np.ndarray:
+    """[h*w, 3*2*16*16] float32: rows in merge-block order, features ordered channel, frame, y, x.
+
+    The image fills all frames of its temporal patch.
+    """
+    frame = frame_blocks(image, grid)
+    frames = np.broadcast_to(frame[..., None, :, :], (*frame.shape[:5], TEMPORAL, PATCH, PATCH))
+    return frames.reshape(grid[1] * grid[2], -1)
+
+
+def frame_blocks(image: Image.Image, grid: tuple[int, int, int]) -> np.ndarray:
+    """[h/2, w/2, 2, 2, 3, 16, 16] float32: block row and column, row and column within it, channel, y, x."""
     _, h, w = grid
-    scaled = (pixels.astype(np.float32) - 127.5) / 127.5
-    blocks = scaled.reshape(h // MERGE, MERGE, PATCH, w // MERGE, MERGE, PATCH, 3)
-    # block row, block column, row and column within the block, channel, y, x
-    ordered = blocks.transpose(0, 3, 1, 4, 6, 2, 5)
-    frames = np.broadcast_to(ordered[..., None, :, :], (*ordered.shape[:5], TEMPORAL, PATCH, PATCH))
-    return frames.reshape(h * w, -1)
+    pixels = _NORMALISED[np.asarray(fit(image, grid))]
+    return pixels.reshape(h // MERGE, MERGE, PATCH, w // MERGE, MERGE, PATCH, 3).transpose(0, 3, 1, 4, 6, 2, 5)

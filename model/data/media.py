@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from PIL import Image
 
 from model.data.audio import decode_audio, log_mel
 from model.data.dataset import AudioPart, ImagePart
-from model.data.images import fit, open_image, patches
+from model.data.images import fit, open_image, patchify
 
 T = TypeVar("T", np.ndarray, torch.Tensor)
 
@@ -20,7 +21,7 @@ T = TypeVar("T", np.ndarray, torch.Tensor)
 class MediaCache:
     """Preprocessed images and clips by their encoded bytes; the least recently used go first. Safe to share by threads.
 
-    Images are kept as fitted 8-bit pixels, an eighth of their patches; the rest of the way is cheap.
+    Images are kept as fitted 8-bit pixels, an eighth of their patches; cutting those is cheap.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -30,8 +31,8 @@ class MediaCache:
 
     def image(self, part: ImagePart) -> np.ndarray:
         """Patches [h*w, 3*2*16*16] of an encoded image; raises SluiceError when it cannot be decoded."""
-        pixels = self._get((part.data, part.grid), lambda: fit(open_image(part.data), part.grid))
-        return patches(pixels, part.grid)
+        pixels = self._get((part.data, part.grid), lambda: np.asarray(fit(open_image(part.data), part.grid)))
+        return patchify(Image.fromarray(pixels), part.grid)
 
     def audio(self, part: AudioPart) -> torch.Tensor:
         """Log-mel features [128, frames] of an encoded clip; raises SluiceError when it cannot be decoded."""

@@ -12,9 +12,9 @@ from tokenizers import Tokenizer
 
 from model.config import ImageConfig, SpecialIds
 from model.data.audio import HOP, decode_audio
-from model.data.collate import image_tokens
 from model.data.dataset import AudioPart, ImagePart, Sequence
 from model.data.images import grid_for, open_image
+from model.data.positions import image_tokens
 from schemas.control_tokens import is_control
 from schemas.errors import SluiceError
 from schemas.shard import audio_tokens

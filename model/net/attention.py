@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import TextConfig
+from model.net.attention_kernel import MAX_ROWS, CausalAttention
 from model.net.norm import RMSNorm
 from model.net.rope import rotate
 from model.net.segments import Segments
@@ -51,7 +52,7 @@ def segment_attention(
         if causal and window is not None and window < qs.shape[2]:
             out = sliding_attention(qs, ks, vs, window)
         else:
-            out = scaled_attention(qs, ks, vs, is_causal=causal)
+            out = causal_attention(qs, ks, vs) if causal else scaled_attention(qs, ks, vs)
         outputs.append(out.transpose(1, 2))
     return segments.join(outputs)
 
@@ -66,7 +67,7 @@ def sliding_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
     padding = -(length - window) % block
     # causal attention never looks at the right end
     q, k, v = (F.pad(x, (0, 0, 0, padding)) for x in (q, k, v))
-    head = scaled_attention(*(x[:, :, :window] for x in (q, k, v)), is_causal=True)
+    head = causal_attention(*(x[:, :, :window] for x in (q, k, v)))
     queries = q[:, :, window:].unflatten(2, (-1, block)).transpose(1, 2).flatten(0, 1)
     keys, values = (x.unfold(2, window + block, block).movedim(2, 1).flatten(0, 1).mT for x in (k, v))
     # within a block, query i stands at key i + window
@@ -77,8 +78,16 @@ def sliding_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:
     return torch.cat([head, rest], 2)[:, :, :length]
 
 
+def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """q [B, H, L, D], k and v [B, K, L, D] -> [B, H, L, D]; a row sees the rows up to its own."""
+    trains = torch.is_grad_enabled() and any(x.requires_grad for x in (q, k, v))
+    if trains and q.dtype == torch.bfloat16 and q.device.type == "cpu" and q.shape[2] <= MAX_ROWS:
+        return CausalAttention.apply(q, k, v)
+    return scaled_attention(q, k, v, is_causal=True)
+
+
 def scaled_attention(q: Tensor, k: Tensor, v: Tensor, **options: Any) -> Tensor:
-    """`scaled_dot_product_attention` of q [B, H, L, D] on k, v [B, K, S, D]; a key head serves H / K query heads."""
+    """`scaled_dot_product_attention` of q [B, H, L, D] on k, v [B, K, S, D], a key head serving H / K query heads."""
     return F.scaled_dot_product_attention(q, k, v, enable_gqa=q.shape[1] != k.shape[1], **options)
 
 
@@ -113,17 +122,19 @@ class Attention(nn.Module):
         q = rotate(self.q_norm(self.q_proj(x).unflatten(-1, (-1, self.head_dim))), *rope)
         k = rotate(self.k_norm(self.k_proj(x).unflatten(-1, (-1, self.head_dim))), *rope)
         v = self.v_proj(x).unflatten(-1, (-1, self.head_dim))
+        return self.o_proj(self.attend(q, k, v, segments, cache).flatten(-2))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments, cache: LayerCache | None) -> Tensor:
+        """q [T, H, D], k and v [T, K, D] -> [T, H, D]: what depends on how the tokens are cut into documents."""
         if cache is None:
-            out = segment_attention(q, k, v, segments, causal=True, window=self.window)
-        elif cache.is_empty:
+            return segment_attention(q, k, v, segments, causal=True, window=self.window)
+        if cache.is_empty:
             cache.extend(k, v)
-            out = segment_attention(q, k, v, segments, causal=True, window=self.window)
-        else:
-            keys, values, visible = cache.extend(k, v)
-            repeats = q.shape[1] // k.shape[1]
-            keys, values = repeat_heads(keys, repeats), repeat_heads(values, repeats)
-            out = cache.unpad(F.scaled_dot_product_attention(cache.pad(q), keys, values, attn_mask=visible))
-        return self.o_proj(out.flatten(-2))
+            return segment_attention(q, k, v, segments, causal=True, window=self.window)
+        keys, values, visible = cache.extend(k, v)
+        repeats = q.shape[1] // k.shape[1]
+        keys, values = repeat_heads(keys, repeats), repeat_heads(values, repeats)
+        return cache.unpad(F.scaled_dot_product_attention(cache.pad(q), keys, values, attn_mask=visible))
 
 
 class TowerAttention(nn.Module):

@@ -84,7 +84,9 @@ class AudioTower(nn.Module):
         size = 2 * self.config.n_window
         sizes = [min(size, n - start) for n in frames for start in range(0, n, size)]
         # the last chunk of a clip is filled up to its longest, as if the clip were alone: biases make the filling
-        # audible in its last token, so filling to the batch's longest would let clips change each other
+        # audible in its last token, so filling to the batch's longest, as the reference does, would let clips change
+        # each other. The two agree on a clip alone and on clips of at least a chunk, and the window below always
+        # does: the reference's is shorter only if no clip of the batch fills a chunk, and then none fills the window
         filled = [min(size, n) for n in frames for _ in range(0, n, size)]
         chunks = mel.split(sizes, dim=1)
         tokens: list[Tensor] = [mel] * len(chunks)

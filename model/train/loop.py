@@ -114,7 +114,7 @@ class Run:
         self._parameters = count_parameters(self.model)
         self._layout = place(self.model, self.ranks)
         named = self.model.named_parameters()
-        return Optimizer(named, self.config.optimizer, self._layout, PRECISIONS[self.config.precision])
+        return Optimizer(named, self.config.optimizer, self._layout)
 
     def _resume(self, checkpoint: Path) -> int:
         """Goes on from a checkpoint, whatever number of ranks wrote it; returns its step."""
@@ -285,11 +285,11 @@ def peak_memory_mib() -> int:
 
 
 def _check(config: TrainConfig, ranks: Ranks) -> None:
-    if ranks.count > 1 and (config.objective.use != "next_token" or config.adapter.rank):
-        raise SluiceError(
-            "training configuration: with several ranks, whole weights are trained to predict the next token; "
-            f"start one process for objective.use {config.objective.use}, adapter.rank {config.adapter.rank}"
-        )
+    alone = {"objective.use": config.objective.use != "next_token", "adapter": config.adapter.rank > 0}
+    alone |= {"compile": config.compile, "qat": config.qat != "none"}
+    if ranks.count > 1 and any(alone.values()):
+        asked = ", ".join(name for name, is_set in alone.items() if is_set)
+        raise SluiceError(f"training configuration: {asked} is for a run of one process; {ranks.count} were started")
     for name in (
         "steps",
         "batch_sequences",

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
+from schemas.errors import SluiceError
+
 #: what differs between two runs of the same configuration
 TIMING = ("time", "tokens_per_s", "memory_mib")
 
@@ -58,11 +60,16 @@ def _parsed(line: str) -> dict[str, Any] | None:
 
 class EventFile:
     """TensorBoard's event file. A run has one: a resumed run writes it anew from the lines it kept, so that no step is
-    there twice. Only the record format is used; torch's own writer takes seconds to import and a thread to run."""
+    there twice. Only the record format is used: torch's own writer takes a thread, and names files by the moment."""
 
     def __init__(self, folder: Path, kept: list[dict[str, Any]]) -> None:
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.summary.writer.record_writer import RecordWriter
+        try:
+            from tensorboard.compat.proto.event_pb2 import Event
+            from tensorboard.summary.writer.record_writer import RecordWriter
+        except ImportError as error:
+            raise SluiceError(
+                "tensorboard is not installed: pip install 'sluice[model]', or set `tensorboard: false`"
+            ) from error
 
         self._event = Event
         shutil.rmtree(folder, ignore_errors=True)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from model.config import OptimizerConfig
 from model.train.adamw import AdamState, adamw_
 from model.train.layout import Layout
-from model.train.muon import muon_
+from model.train.muon import muon_, products_dtype
 from model.train.ranks import local
 
 
@@ -44,14 +44,14 @@ class Optimizer:
         named: Iterable[tuple[str, nn.Parameter]],
         config: OptimizerConfig,
         layout: Layout | None = None,
-        products: torch.dtype | None = None,
     ) -> None:
-        """`products` is the precision that matrices are orthogonalised in, by default that of the parameters."""
-        self._config, self._layout, self._products = config, layout or Layout(), products
+        self._config, self._layout = config, layout or Layout()
         self.parameters = {name: p for name, p in named if p.requires_grad}
         self._by_muon = {
             name for name, p in self.parameters.items() if config.matrix_learning_rate > 0 and is_hidden_matrix(name, p)
         }
+        device = next((p.device for p in self.parameters.values()), torch.device("cpu"))
+        self._products = products_dtype(config.matrix_precision, device)
         self._state: dict[str, Tensor] = {}
         for name, whole in self.parameters.items():
             p = local(whole)
@@ -76,7 +76,7 @@ class Optimizer:
             [self._state[f"{name}/momentum"] for name in matrices],
             rate=config.matrix_learning_rate * factor,
             weight_decay=config.weight_decay,
-            dtype=self._products_dtype(matrices),
+            dtype=self._products,
             heights=[self._layout.height(name) for name in matrices],
             polar=self._layout.polar,
         )
@@ -101,10 +101,6 @@ class Optimizer:
 
     def _adam_state(self, name: str) -> AdamState:
         return AdamState(*(self._state[f"{name}/{part}"] for part in ("momentum", "square", "step")))
-
-    def _products_dtype(self, names: list[str]) -> torch.dtype:
-        """The model's own: a run in bfloat16 orthogonalises in bfloat16, as Muon's authors do."""
-        return self._products or (self.parameters[names[0]].dtype if names else torch.float32)
 
     @torch.no_grad()
     def weights(self) -> dict[str, Tensor]:

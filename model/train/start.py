@@ -12,6 +12,7 @@ from model.config import SpecialIds, TrainConfig, preset
 from model.data.dataset import DatasetInfo
 from model.interop import load_model, newest_checkpoint
 from model.net.vlm import VisionLanguageModel, build
+from model.train.compiling import compile_layers
 from model.train.freeze import freeze
 from model.train.layout import Layout
 from model.train.ranks import Ranks
@@ -37,10 +38,12 @@ def starting_model(config: TrainConfig, info: DatasetInfo) -> VisionLanguageMode
 
 
 def prepare(model: VisionLanguageModel, config: TrainConfig) -> None:
-    """Freezes what is not trained and sets what is recomputed; weights stay as they are."""
+    """Freezes what is not trained, sets what is recomputed and compiled; weights stay as they are."""
     freeze(model, config.train_parts)
     if config.activation_checkpointing == "layers":
         recompute_layers(model)
+    if config.compile:
+        compile_layers(model)
 
 
 def place(model: VisionLanguageModel, ranks: Ranks) -> Layout:
@@ -65,14 +68,14 @@ def check_fits(model: VisionLanguageModel, info: DatasetInfo, folder: Path) -> N
     for name in SpecialIds.__dataclass_fields__:
         wanted, known = getattr(info.special, name), getattr(model.config.special, name)
         if wanted >= 0 and wanted != known:
+            there = f"has {name} at id {known}" if known >= 0 else f"has no {name}"
             raise SluiceError(
-                f"{place} has {name} at id {known}, the dataset at {wanted}; "
-                "curate the data with the checkpoint's tokenizer"
+                f"{place} {there}, the dataset has it at {wanted}; curate the data with the checkpoint's tokenizer"
             )
-    mine = next((p for p in (folder / "tokenizer.json", folder / "tokenizer" / "tokenizer.json") if p.exists()), None)
-    if mine is None:
+    own = folder / "tokenizer.json"
+    if not own.exists():
         return
-    known_ids, data_ids = _ids(mine), _ids(info.tokenizer / "tokenizer.json")
+    known_ids, data_ids = _ids(own), _ids(info.tokenizer / "tokenizer.json")
     differing = sorted(token for token, i in data_ids.items() if known_ids.get(token) != i)
     if differing:
         token = differing[0]

@@ -1,61 +1,57 @@
-"""Regenerates tests/golden/model_losses.json: `python -m tests.golden.regenerate_model`.
+"""Regenerates tests/golden/model_*.safetensors with transformers: `python -m tests.golden.regenerate_model`.
 
-The golden file holds the losses of a small run in float32: packed text, pictures and sounds, both towers, experts, Muon
-and AdamW, two micro-batches a step. A refactoring leaves them as they are; a change that moves them says why in its
-commit.
+The files hold what transformers computes for the small models and documents of tests/model_reference.py, whose weights
+and inputs are made, not stored. They change only when those do.
 """
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
-from unittest.mock import patch
 
+import numpy as np
 import torch
+from safetensors.torch import save_file
+from torch import Tensor
 
-from model import config as model_config
-from model.config import LoaderConfig, OptimizerConfig, TrainConfig
-from model.train.loop import Run
-from tests.model_data import mixed_rows, tiny, write_dataset
+from tests.model_reference import documents
 
-GOLDEN = Path(__file__).with_name("model_losses.json")
-CONFIG = TrainConfig(
-    name="golden",
-    model="tiny",
-    steps=30,
-    batch_sequences=1,
-    accumulate=2,
-    holdout_ratio=0.2,
-    max_holdout_sequences=1,
-    log_every_steps=1,
-    evaluate_every_steps=30,
-    checkpoint_every_steps=30,
-    tensorboard=False,
-    optimizer=OptimizerConfig(warmup_steps=5),
-    loader=LoaderConfig(threads=0),
-)
+FAMILIES = ("vl", "omni")
+#: of the logits, every so many rows; a row says something of all that comes before it
+ROWS = 5
 
 
-def observed(folder: Path) -> list[float]:
-    """The loss of every step of the golden run, in `folder`, on one thread."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with patch.dict(model_config.PRESETS, {"tiny": lambda vocab_size, special, image: tiny()}):
-            run = Run(CONFIG, write_dataset(folder / "data", mixed_rows(10), 160), folder / "run")
-            run.train(lambda line: None, lambda: False)
-    finally:
-        torch.set_num_threads(threads)
-    lines = [json.loads(line) for line in (folder / "run" / "metrics.jsonl").read_text().splitlines()]
-    return [line["loss"] for line in lines if "loss" in line]
+def golden(family: str) -> Path:
+    """The golden file of a family."""
+    return Path(__file__).with_name(f"model_{family}.safetensors")
+
+
+def condensed(outputs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Outputs as the golden file keeps them: some rows of logits; of each gradient its length and one projection."""
+    names = sorted(name for name in outputs if name.startswith("grad."))
+    found = {name: outputs[name] for name in ("loss", "balance")} | {"logits": outputs["logits"][::ROWS].contiguous()}
+    rng = np.random.RandomState(3)
+    gradients = []
+    for name in names:
+        direction = torch.from_numpy(rng.standard_normal(outputs[name].shape) / np.sqrt(outputs[name].numel()))
+        gradients.append([outputs[name].double().norm(), (outputs[name].double() * direction).sum()])
+    return found | {"gradients": torch.tensor(gradients, dtype=torch.float32)}
 
 
 def main() -> None:
-    """Writes the golden file."""
-    with tempfile.TemporaryDirectory() as folder:
-        GOLDEN.write_text(json.dumps(observed(Path(folder)), indent=1) + "\n")
-    print(GOLDEN)
+    """Writes the golden files."""
+    from tests import model_transformers as theirs
+
+    torch.set_num_threads(1)
+    for family in FAMILIES:
+        with tempfile.TemporaryDirectory() as folder:
+            model = theirs.small_model(family, Path(folder) / family)
+            expected = theirs.reference(model, documents(family))
+            rounded = theirs.open_with_transformers(Path(folder) / family, dtype=torch.bfloat16)
+            error = theirs.bfloat16_error(rounded, documents(family), expected["logits"])
+        kept = condensed(expected) | {"positions": expected["positions"].short(), "greedy": expected["greedy"].short()}
+        save_file(kept | {"bfloat16_error": torch.tensor(error)}, golden(family))
+        print(golden(family), golden(family).stat().st_size, "bytes")
 
 
 if __name__ == "__main__":

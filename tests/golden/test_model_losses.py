@@ -1,10 +1,10 @@
-"""Thirty losses of a small run, as they were: see tests/golden/regenerate_model.py."""
+"""Thirty losses of a small run, as they were: see tests/golden/regenerate_losses.py."""
 
 import json
 
 import pytest
 
-from tests.golden.regenerate_model import GOLDEN, observed
+from tests.golden.regenerate_losses import GOLDEN, observed
 
 
 def test_losses_are_what_they_were(tmp_path):

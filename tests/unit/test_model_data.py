@@ -14,10 +14,11 @@ from PIL import Image
 
 from model.config import ImageConfig
 from model.data.audio import decode_audio, log_mel, mel_filters
-from model.data.collate import IGNORE, collate, document_positions
+from model.data.collate import IGNORE, collate
 from model.data.dataset import TokenShards, dataset_info
-from model.data.images import fit, grid_for, open_image, patches, smart_resize
+from model.data.images import grid_for, open_image, patchify, smart_resize
 from model.data.permutation import Permutation
+from model.data.positions import VisionSpan, document_positions
 from model.data.shards import HoldoutSplit, SequenceReader
 from model.data.tokenizer import Prompts, TextCodec, load_tokenizer
 from schemas.errors import SchemaError, SluiceError
@@ -195,7 +196,7 @@ def test_positions_restart_in_each_document_and_spread_over_an_image(tmp_path):
 
 def test_an_image_that_does_not_fit_its_document_is_an_error():
     with pytest.raises(SchemaError, match="do not fit a document of 5 tokens"):
-        document_positions(5, [(2, (1, 4, 4))])
+        document_positions(5, [VisionSpan(2, (1, 4, 4))])
 
 
 def test_media_rows_point_at_the_placeholders_of_the_whole_batch(tmp_path):
@@ -258,13 +259,13 @@ def test_patches_hold_their_pixels_in_order():
     pixels = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
     image = Image.fromarray(pixels)
     assert grid_for(image, IMAGE) == (1, 4, 6)
-    rows = patches(fit(image, (1, 4, 6)), (1, 4, 6)).reshape(24, 3, 2, 16, 16)
+    patches = patchify(image, (1, 4, 6)).reshape(24, 3, 2, 16, 16)
     # the sixth patch is the second of the second merge block: row 0, column 3
     expected = pixels[:16, 48:64].transpose(2, 0, 1).astype(np.float32) / 255 * 2 - 1
     for frame in range(2):
-        np.testing.assert_allclose(rows[5, :, frame], expected, atol=1e-6)
+        np.testing.assert_allclose(patches[5, :, frame], expected, atol=1e-6)
     # the last block's last patch is the bottom right one
-    np.testing.assert_allclose(rows[-1, :, 0], pixels[48:, 80:].transpose(2, 0, 1) / 127.5 - 1, atol=1e-6)
+    np.testing.assert_allclose(patches[-1, :, 0], pixels[48:, 80:].transpose(2, 0, 1) / 127.5 - 1, atol=1e-6)
 
 
 def test_what_is_no_image_or_too_large_a_one_is_a_clear_error(monkeypatch):

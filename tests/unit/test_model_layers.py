@@ -170,7 +170,8 @@ def test_shapes_that_contradict_each_other_are_errors(problem):
         ("vision", {"num_position_embeddings": 15}, "must be a square"),
         ("vision", {"deepstack_visual_indexes": [2]}, "blocks that do not exist"),
         ("audio", {"d_model": 34}, "no multiple of 2"),
-        ("audio", {"n_window_infer": 50}, "at least 2 \\* n_window"),
+        ("audio", {"n_window_infer": 50}, "must be at least 100"),
+        ("audio", {"n_window": 25}, "counted for chunks of 2 \\* 50"),
         ("text", {"rope_scaling": {"factor": -1.0, "original_max_position_embeddings": 8}}, "factor is -1.0"),
     ],
 )

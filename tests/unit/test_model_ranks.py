@@ -33,7 +33,7 @@ RUN = TrainConfig(
     evaluate_every_steps=2,
     checkpoint_every_steps=2,
     tensorboard=False,
-    optimizer=OptimizerConfig(warmup_steps=2),
+    optimizer=OptimizerConfig(warmup_steps=2, matrix_precision="float32"),
 )
 
 

@@ -9,9 +9,11 @@ import torch
 from model import config as model_config
 from model.config import LoaderConfig, OptimizerConfig, TrainConfig
 from model.data.dataset import dataset_info
+from model.net.rope import mrope_table
 from model.net.vlm import build
 from model.train.freeze import freeze, part_of
 from model.train.gradients import Gradients, global_norm, not_finite
+from model.train.muon import orthogonalise, products_dtype
 from model.train.objective import NextToken, Setting
 from model.train.optim import Optimizer, decays
 from model.train.ranks import Ranks
@@ -100,7 +102,7 @@ def test_updates_too_small_for_bfloat16_add_up_in_the_master_weight():
     for _ in range(8):
         optimizer.step({"p": torch.ones(4, 4)}, 1.0)
     assert optimizer.state_tensors()["p/master"].tolist() == [[pytest.approx(1 - 8e-3, rel=1e-4)] * 4] * 4
-    assert float(p[0, 0]) == float(torch.tensor(1 - 8e-3).bfloat16()) < 1
+    assert p[0, 0].item() == torch.tensor(1 - 8e-3).bfloat16().item() < 1
 
 
 def losses(config, data, steps):
@@ -125,6 +127,22 @@ def test_a_run_in_bfloat16_learns_like_one_in_float32(dataset, accumulate):
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
     assert exact[-1] < exact[0] - 1.5
     assert rounded == pytest.approx(exact, abs=0.08)
+
+
+def test_what_needs_float32_has_it_in_a_bfloat16_model(dataset):
+    config = replace(RUN, precision="bfloat16")
+    model = starting_model(config, dataset_info(dataset))
+    (micro,) = NextToken(setting(config, dataset)).step(model)
+    routed = []
+    model.model.language_model.layers[0].mlp.gate.register_forward_hook(lambda m, i, out: routed.append(out))
+    losses = model(micro.batch)
+    assert {x.dtype for x in (losses.total, losses.language, losses.balance, losses.z)} == {torch.float32}
+    weights, _, routing = routed[0]
+    assert weights.dtype == torch.bfloat16 and routing.probabilities.dtype == torch.float32
+    # a table of positions made in bfloat16 would not tell neighbours apart
+    cos, _ = mrope_table(torch.arange(500, 502).expand(3, -1), tiny().text, torch.bfloat16)
+    exact = torch.cos(torch.arange(500.0, 502.0))
+    torch.testing.assert_close(cos[:, 0].float(), exact, atol=2.0**-8, rtol=0)
 
 
 def test_recomputed_layers_give_the_same_gradients(dataset):
@@ -212,3 +230,38 @@ def test_weight_decay_spares_embeddings_norms_and_biases():
 def test_gradients_that_are_not_finite_are_named():
     found = {"a": torch.ones(2), "b": torch.tensor([1.0, torch.inf]), "c": torch.tensor([torch.nan])}
     assert not_finite(found) == ["b", "c"] and not torch.isfinite(global_norm(found))
+
+
+def test_products_of_bfloat16_are_near_those_of_float32_and_weights_stay_float32():
+    gradients = {"w": torch.randn(48, 32, generator=torch.Generator().manual_seed(0))}
+    steps = []
+    for precision in ("float32", "bfloat16"):
+        p = torch.nn.Parameter(torch.zeros(48, 32))
+        optimizer = Optimizer([("w", p)], OptimizerConfig(matrix_precision=precision, matrix_learning_rate=1.0))
+        optimizer.step(gradients, 1.0)
+        assert p.dtype == torch.float32
+        steps.append(p.detach())
+    assert 0 < float((steps[0] - steps[1]).norm() / steps[0].norm()) < 0.02
+    capable = torch.cpu.get_capabilities()
+    expected = torch.bfloat16 if capable.get("amx_bf16") or capable.get("avx512_bf16") else torch.float32
+    assert products_dtype("auto", torch.device("cpu")) == expected
+    assert products_dtype("auto", torch.device("cuda")) == torch.bfloat16
+
+
+def test_matrices_of_one_shape_are_updated_as_each_alone():
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"a": (6, 4), "b": (3, 6, 4), "c": (6, 2, 2, 1), "d": (4, 6)}
+    gradients = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    config = OptimizerConfig(matrix_precision="float32", matrix_learning_rate=0.5, weight_decay=0.1)
+    together = [(name, torch.nn.Parameter(torch.ones(shape))) for name, shape in shapes.items()]
+    Optimizer(together, config).step(gradients, 1.0)
+    for name, p in together:
+        alone = torch.nn.Parameter(torch.ones(shapes[name]))
+        Optimizer([(name, alone)], config).step({name: gradients[name]}, 1.0)
+        torch.testing.assert_close(p, alone)
+        # by hand: decay, then the factor of every matrix at the root mean square of its shape
+        update = 0.05 * gradients[name] * 0.95 + gradients[name] * 0.05
+        matrices = update if name == "b" else update.flatten(1)[None]
+        tall = max(1.0, matrices.shape[1] / matrices.shape[2]) ** 0.5
+        expected = 1 - 0.5 * 0.1 - 0.5 * tall * orthogonalise(matrices).view(shapes[name])
+        torch.testing.assert_close(p.detach(), expected)

@@ -3,7 +3,6 @@
 import io
 import json
 import pickle
-import shutil
 import tarfile
 from dataclasses import replace
 
@@ -18,7 +17,7 @@ from model.data.dataset import TokenShards, dataset_info
 from model.data.shards import HoldoutSplit
 from model.eval.captions import CaptionPair, read_caption_pairs, score_captions
 from model.infer.generate import TextGenerator
-from model.interop import checkpoints, load_model, newest_checkpoint, save_checkpoint_files
+from model.interop import checkpoints, load_model, newest_checkpoint
 from model.net.vlm import build
 from model.train import checkpoint as checkpoint_module
 from model.train.gradients import clip_, global_norm
@@ -306,33 +305,6 @@ def test_pairs_come_from_a_tar_or_a_folder_and_anything_else_is_an_error(tmp_pat
         read_caption_pairs(tmp_path / "a.tar", 5)
     with pytest.raises(SluiceError, match="cannot be read as a tar"):
         read_caption_pairs(tmp_path / "none.tar", 5)
-
-
-@pytest.mark.parametrize("tied", [False, True])
-def test_a_model_survives_the_disk(tmp_path, tied):
-    model = build(tiny(tie_word_embeddings=tied), 4)
-    save_checkpoint_files(model, tmp_path)
-    again = load_model(tmp_path)
-    assert again.config == model.config
-    state = again.state_dict()
-    assert all(torch.equal(p, state[name]) for name, p in model.state_dict().items())
-    assert ("lm_head.weight" in load_file(tmp_path / "model.safetensors")) == (not tied)
-    embedding = again.model.language_model.embed_tokens.weight
-    assert (again.lm_head.weight is embedding) == tied
-
-
-def test_weights_that_do_not_fit_say_so(tmp_path):
-    save_checkpoint_files(build(tiny(), 4), tmp_path)
-    config = json.loads((tmp_path / "config.json").read_text())
-    config["text_config"]["num_experts"] = 5
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    with pytest.raises(SluiceError, match=r"layers\.0\.mlp\.experts\.4\.down_proj\.weight is missing"):
-        load_model(tmp_path)
-    shutil.rmtree(tmp_path)
-    with pytest.raises(SluiceError, match="is not a model"):
-        load_model(tmp_path)
-    with pytest.raises(SluiceError, match="holds no checkpoint"):
-        newest_checkpoint(tmp_path)
 
 
 def test_muon_takes_hidden_matrices_experts_and_convolutions():

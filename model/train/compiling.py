@@ -1,0 +1,34 @@
+"""torch.compile on the decoder's layers: fewer passes over activations, at the price of compiling when a run starts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+
+import torch
+
+from model.net.moe import SparseMoe
+from model.net.vlm import VisionLanguageModel
+from schemas.errors import SluiceError
+
+_COMPILERS = ("g++", "clang++", "c++")
+
+
+def compile_layers(model: VisionLanguageModel) -> None:
+    """Compiles every decoder layer when it first runs, for any number of tokens.
+
+    Attention and experts are cut up by the batch's documents and its routing: compiled, they would be compiled again
+    and again, so they stay as they are, between compiled pieces. So do the towers and the loss. Raises SluiceError when
+    there is no C++ compiler.
+    """
+    wanted = [os.environ["CXX"]] if os.environ.get("CXX") else _COMPILERS
+    if not any(shutil.which(name) for name in wanted) or sys.platform == "win32":
+        raise SluiceError(
+            f"compile: there is no C++ compiler ({' or '.join(wanted)}); install one, or set `compile: false`"
+        )
+    for layer in model.model.language_model.layers:
+        layer.self_attn.attend = torch.compiler.disable(layer.self_attn.attend)
+        if isinstance(layer.mlp, SparseMoe):
+            layer.mlp.experts.forward = torch.compiler.disable(layer.mlp.experts.forward)
+        layer.compile(dynamic=True)
