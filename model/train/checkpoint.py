@@ -21,7 +21,7 @@ from torch import Tensor
 
 from model.interop import checkpoints
 from model.train.ranks import Ranks
-from model.train.storage import ENDING, read_shards, write_shards
+from model.train.storage import ENDING, finish_writing, read_shards, write_shards
 from schemas.errors import SluiceError
 
 TRAINING = "training"
@@ -64,7 +64,7 @@ class Checkpointer:
         writing = write_shards(temporary / TRAINING, state, self._ranks)
 
         def finish() -> None:
-            writing.result()
+            finish_writing(writing)
             if self._ranks.is_first:
                 _write_progress(temporary / TRAINING, progress)
                 write_model(temporary)

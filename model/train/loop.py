@@ -21,10 +21,10 @@ import torch
 
 from model.config import TrainConfig, to_dict
 from model.data.dataset import DatasetInfo, dataset_info, joined
-from model.interop import checkpoints, load_model, write_checkpoint
+from model.interop import checkpoints, load_model
 from model.net.balance import update_balancing
 from model.net.vlm import VisionLanguageModel, count_parameters
-from model.train.checkpoint import TRAINING, Checkpointer, Progress, read_progress, read_state
+from model.train.checkpoint import Checkpointer, Progress, read_progress, read_state
 from model.train.gradients import Gradients, clip_, not_finite
 from model.train.guard import Guard, RunStopped, stop
 from model.train.metrics import Sink, held_out_line, open_sinks, training_line
@@ -33,9 +33,8 @@ from model.train.optim import Optimizer
 from model.train.ranks import Ranks
 from model.train.schedule import rate_factor
 from model.train.start import PRECISIONS, place, prepare, starting_model
-from model.train.state import WEIGHTS, run_state
+from model.train.state import model_writer, run_state
 from model.train.step import forward_backward
-from model.train.storage import Shards
 from schemas.errors import SluiceError
 
 #: settings that may differ between a run and its continuation: they do not change what is learned
@@ -142,7 +141,7 @@ class Run:
         do harm; the step is not applied.
         """
         total, active = self._parameters
-        say = say if self.ranks.is_first else _nothing
+        say = say if self.ranks.is_first else lambda line: None
         say(
             f"{total / 1e6:.1f} M parameters, {active / 1e6:.1f} M active a token; {self._objective.describe()}; "
             f"step {self.step} of {self.config.steps}"
@@ -263,18 +262,9 @@ class Run:
 
     def _save(self) -> None:
         progress = Progress(self.step, self._identity, self._objective.state_dict(), self._guard.state_dict())
-        config, precision = self.model.config, PRECISIONS[self.config.precision]
-
-        def write_model(folder: Path) -> None:
-            weights = Shards(folder / TRAINING, WEIGHTS)
-            write_checkpoint(config, weights, folder, self.info.tokenizer, dtype=precision)
-
-        self._checkpointer.save(run_state(self.model, self.optimizer, self._layout), progress, write_model)
+        writer = model_writer(self.model.config, self.info.tokenizer, PRECISIONS[self.config.precision])
+        self._checkpointer.save(run_state(self.model, self.optimizer, self._layout), progress, writer)
         self._saved = self.step
-
-
-def _nothing(line: str) -> None:
-    """Says nothing."""
 
 
 def peak_memory_mib() -> int:

@@ -6,12 +6,20 @@ optimizer/…    what the optimizer keeps
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
 from torch import Tensor
 
+from model.config import ModelConfig
+from model.interop import write_checkpoint
 from model.net.vlm import VisionLanguageModel
+from model.train.checkpoint import TRAINING
 from model.train.layout import Layout
 from model.train.optim import Optimizer
 from model.train.ranks import local
+from model.train.storage import Shards
 
 WEIGHTS, OPTIMIZER = "weights/", "optimizer/"
 
@@ -30,3 +38,12 @@ def run_state(model: VisionLanguageModel, optimizer: Optimizer, layout: Layout) 
         lies_as_parameter = tensor.ndim == parameters[name].ndim
         found[OPTIMIZER + key] = layout.whole(name, tensor) if lies_as_parameter else tensor
     return found
+
+
+def model_writer(config: ModelConfig, tokenizer: Path, dtype: torch.dtype) -> Callable[[Path], None]:
+    """What writes the model beside the state in a checkpoint's folder, from the weights that are in the state."""
+
+    def write(folder: Path) -> None:
+        write_checkpoint(config, Shards(folder / TRAINING, WEIGHTS), folder, tokenizer, dtype=dtype)
+
+    return write

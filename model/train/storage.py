@@ -52,17 +52,35 @@ def write_shards(folder: Path, tensors: Mapping[str, Tensor], ranks: Ranks) -> F
     return cast("Future[Any]", saving)
 
 
+def finish_writing(writing: Future[Any]) -> None:
+    """Waits for what `write_shards` began; raises OSError when a rank could not write."""
+    from torch.distributed.checkpoint import CheckpointException
+
+    try:
+        writing.result()
+    except CheckpointException as error:
+        raise OSError(_first_cause(error.failures)) from error
+
+
 def read_shards(folder: Path, tensors: Mapping[str, Tensor], ranks: Ranks) -> None:
     """Fills tensors, plain or DTensors, from what any number of ranks wrote; every rank calls it.
 
     Raises SluiceError naming the tensors that are missing or of another shape.
     """
-    from torch.distributed.checkpoint import load
+    from torch.distributed.checkpoint import CheckpointException, load
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 
     ranks.together(lambda: _check_fit(folder, tensors))
     _accept_one_process()
-    load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(folder)), process_group=ranks.background)
+    try:
+        load(dict(tensors), storage_reader=HuggingFaceStorageReader(str(folder)), process_group=ranks.background)
+    except CheckpointException as error:
+        raise SluiceError(f"{folder} cannot be read ({_first_cause(error.failures)})") from error
+
+
+def _first_cause(failures: Mapping[int, Any]) -> str:
+    rank, (cause, _) = min(failures.items())
+    return f"rank {rank}: {cause}"
 
 
 def _check_fit(folder: Path, tensors: Mapping[str, Tensor]) -> None:
