@@ -8,6 +8,7 @@ from model.infer.generate import Sampling, TextGenerator
 from model.interop import LAYOUTS, export_checkpoint, newest_checkpoint
 from model.train.loop import Run
 from model.train.objective import MakeObjective, NextToken
+from model.train.ranks import joined_ranks
 
 #: what `objective.use` names
 OBJECTIVES: dict[str, MakeObjective] = {"next_token": NextToken}
@@ -21,6 +22,7 @@ __all__ = [
     "TrainConfig",
     "export_checkpoint",
     "from_dict",
+    "joined_ranks",
     "newest_checkpoint",
     "read_caption_pairs",
     "score_captions",

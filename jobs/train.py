@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +35,10 @@ def train(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads [default: physical cores].")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and nothing else.")] = False,
 ) -> None:
-    """Train a model as CONFIG says. Killed or stopped, the same command goes on from the last checkpoint."""
+    """Train a model as CONFIG says. Killed or stopped, the same command goes on from the last checkpoint.
+
+    Over several processes or machines: torchrun --nproc-per-node N -m jobs.cli train CONFIG ...
+    """
     raw = _read(config)
     for place, value in [o.partition("=")[::2] for o in overrides or []]:
         _put(raw, place, yaml.safe_load(value))
@@ -43,9 +47,15 @@ def train(
     if captions is not None:
         _put(raw, "captions.path", str(captions))
     modules = import_model()
-    modules.torch.set_num_threads(threads or psutil.cpu_count(logical=False) or 1)
+    neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    modules.torch.set_num_threads(threads or max(1, (psutil.cpu_count(logical=False) or 1) // neighbours))
     settings = modules.from_dict(modules.TrainConfig, raw, str(config))
-    run = modules.Run(settings, data, out, modules.OBJECTIVES[settings.objective.use])
+    with modules.joined_ranks(os.environ, settings.parallel) as ranks:
+        _train(modules, modules.Run(settings, data, out, modules.OBJECTIVES[settings.objective.use], ranks), as_json)
+
+
+def _train(modules: Any, run: Any, as_json: bool) -> None:
+    """Trains, and tells how it goes; of several ranks, the first one does."""
     console = Console(stderr=True, highlight=False)
 
     def say(line: str) -> None:
@@ -56,8 +66,12 @@ def train(
         summary = run.train(
             say=say,
             should_stop=lambda: interrupt.asked,
-            on_step=(lambda step: bar("training", step, run.config.steps)) if console.is_terminal else None,
+            on_step=(lambda step: bar("training", step, run.config.steps))
+            if console.is_terminal and run.ranks.is_first
+            else None,
         )
+    if not run.ranks.is_first:
+        return
     scores = _caption_scores(modules, run, say) if summary.finished and run.config.captions.path else None
     if as_json:
         found = dataclasses.asdict(summary) | {"captions": scores and dataclasses.asdict(scores)}

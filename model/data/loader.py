@@ -42,10 +42,10 @@ class _Planned:
 
 
 class Loader:
-    """An endless iterator over the steps of a run: `accumulate` micro-batches of `sequences` for this rank.
+    """An endless iterator over the steps of a run: `accumulate` micro-batches of `sequences`.
 
-    Rank r of n takes every n-th micro-batch of one order, so that a run may go on with another number of ranks. The
-    state is that of the steps taken, not of those made ahead.
+    Rank r of n takes every n-th sequence of a micro-batch, so that what a step reads does not depend on the number of
+    ranks, and a run may go on with another. The state is that of the steps taken, not of those made ahead.
     """
 
     def __init__(
@@ -83,10 +83,9 @@ class Loader:
 
     def _plan(self) -> _Planned:
         mine = []
-        for micro in range(self._accumulate * self._ranks):
+        for _ in range(self._accumulate):
             picks = [self._reader.pick() for _ in range(self._sequences)]
-            if micro % self._ranks == self._rank:
-                mine.append(picks)
+            mine.append(picks[self._rank :: self._ranks])
         made = [self._pool.submit(self._make, picks) for picks in mine] if self._pool else mine
         return _Planned(made, self._reader.state_dict())
 

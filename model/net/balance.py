@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from model.net.moe import BIAS_UNIT, Router, Routing
+
+
+def pooled(
+    routings: Sequence[Routing], targets: Tensor, total: Callable[[Tensor], Tensor]
+) -> tuple[list[Routing], Tensor]:
+    """The routings, and the number of targets, of a batch whose parts lie on several ranks, in one exchange.
+
+    `total` sums a float32 vector over the ranks, and hands its gradient back as it is: each rank's loss then is that
+    of the whole batch, and its gradient that of its own tokens, so that gradients are to be summed over ranks.
+    """
+    own = [
+        t
+        for r in routings
+        for t in (r.assignments, r.probabilities, r.squared_normalisers, targets.new_tensor(r.tokens))
+    ]
+    sizes = [t.numel() for t in own] + [1]
+    parts = total(torch.cat([t.reshape(-1).float() for t in [*own, targets]])).split(sizes)
+    layers = [parts[i : i + 4] for i in range(0, len(own), 4)]
+    found = [Routing(a.detach(), p, z.squeeze(0), n.detach().squeeze(0)) for a, p, z, n in layers]
+    return found, parts[-1].detach().squeeze(0)
 
 
 def load_balancing_loss(routings: Sequence[Routing]) -> Tensor:

@@ -7,10 +7,15 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from model.train.ranks import local
+
 
 class Gradients:
-    """Gradients by parameter name. Those of float32 parameters stay where autograd adds them up; those of others are
-    moved to float32 sums after each backward pass, so that small micro-batches are not rounded away."""
+    """Gradients by parameter name, of what this rank holds of each.
+
+    Those of float32 parameters stay where autograd adds them up; those of others are moved to float32 sums after each
+    backward pass, so that small micro-batches are not rounded away.
+    """
 
     def __init__(self, parameters: Mapping[str, nn.Parameter]) -> None:
         self._parameters = parameters
@@ -31,7 +36,7 @@ class Gradients:
     def tensors(self) -> dict[str, Tensor]:
         """Float32 gradients of the parameters that took part; a tower whose modality was absent did not."""
         found = {n: self._sums.get(n, p.grad) for n, p in self._parameters.items()}
-        return {name: grad for name, grad in found.items() if grad is not None}
+        return {name: local(grad) for name, grad in found.items() if grad is not None}
 
     def clear(self) -> None:
         """Forgets all gradients."""
@@ -41,7 +46,7 @@ class Gradients:
 
 
 def global_norm(gradients: Mapping[str, Tensor]) -> Tensor:
-    """The Euclidean norm of all gradients together, float32; of all their shards, where they are spread over ranks."""
+    """The Euclidean norm of all gradients together, float32."""
     if not gradients:
         return torch.zeros(())
     return torch.stack(torch._foreach_norm(list(gradients.values()))).norm()

@@ -6,17 +6,14 @@ import json
 import math
 import os
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any
 
-from torch import Tensor
-
 from model.config import GuardConfig
 from model.train.freeze import part_of
-from model.train.gradients import not_finite
 from schemas.errors import SluiceError
 
 REPORT_NAME = "stopped.json"
@@ -118,12 +115,13 @@ def stop(
     loss: float,
     grad_norm: float,
     last_losses: Sequence[float],
-    gradients: Mapping[str, Tensor],
+    not_finite: Sequence[str],
     rows: Sequence[str],
+    writes: bool = True,
 ) -> RunStopped:
-    """Writes OUT/stopped.json; returns the error to raise."""
+    """Writes OUT/stopped.json, unless another rank `writes` it; returns the error to raise."""
     by_part: dict[str, list[str]] = {}
-    for name in not_finite(gradients):
+    for name in not_finite:
         by_part.setdefault(part_of(name), []).append(name)
     report = StopReport(
         step=step,
@@ -139,6 +137,8 @@ def stop(
         ),
     )
     path = out / REPORT_NAME
+    if not writes:
+        return RunStopped(report, path)
     temporary = path.with_name(f".{path.name}.tmp")
     # an infinity is not JSON: numbers that are not finite are written as words
     plain = {k: str(v) if isinstance(v, float) and not math.isfinite(v) else v for k, v in asdict(report).items()}

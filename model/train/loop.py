@@ -21,18 +21,19 @@ import torch
 
 from model.config import TrainConfig, to_dict
 from model.data.dataset import DatasetInfo, dataset_info, joined
-from model.interop import checkpoints
+from model.interop import checkpoints, load_model
 from model.net.balance import update_balancing
 from model.net.vlm import VisionLanguageModel, count_parameters
-from model.train.checkpoint import Progress, restore_checkpoint, save_checkpoint
-from model.train.gradients import Gradients, clip_, global_norm
-from model.train.guard import Guard, stop
+from model.train.checkpoint import Checkpointer, Progress, read_progress, read_state
+from model.train.gradients import Gradients, clip_, not_finite
+from model.train.guard import Guard, RunStopped, stop
 from model.train.metrics import Sink, held_out_line, open_sinks, training_line
 from model.train.objective import MakeObjective, NextToken, Setting
 from model.train.optim import Optimizer
 from model.train.ranks import Ranks
 from model.train.schedule import rate_factor
-from model.train.start import prepare, starting_model
+from model.train.start import PRECISIONS, place, prepare, starting_model
+from model.train.state import model_writer, run_state
 from model.train.step import forward_backward
 from schemas.errors import SluiceError
 
@@ -47,6 +48,7 @@ _FREE = frozenset(
         "tensorboard",
         "activation_checkpointing",
         "loader",
+        "parallel",
         "captions",
     }
 )
@@ -81,24 +83,22 @@ class Run:
         objective: MakeObjective = NextToken,
         ranks: Ranks | None = None,
     ) -> None:
-        _check(config)
-        self.config, self.out, self._ranks = config, out, ranks or Ranks()
+        _check(config, ranks or Ranks())
+        self.config, self.out, self.ranks = config, out, ranks or Ranks()
         self.info: DatasetInfo = joined([dataset_info(d) for d in ([data] if isinstance(data, Path) else data)])
         learned = {k: v for k, v in to_dict(config).items() if k not in _FREE}
         self._identity = {"configuration": json.loads(json.dumps(learned)), "data": self.info.fingerprint}
-        setting = Setting(config, self.info, self._start, self._ranks.rank, self._ranks.count)
-        self._objective = objective(setting)
+        self._objective = objective(Setting(config, self.info, self._start, self.ranks))
         self._guard = Guard(config.guard)
-        found = checkpoints(out)
+        self._checkpointer = Checkpointer(out, self.ranks, config.keep_checkpoints)
+        found = self.ranks.on_first(lambda: checkpoints(out)[-1:])
         if found:
-            self.model, self.optimizer, progress = restore_checkpoint(found[-1], self._identity, self._prepare)
-            self._objective.load_state_dict(progress.objective)
-            self._guard.load_state_dict(progress.guard)
-            self.step = progress.step
+            self.step = self._resume(found[0])
         else:
-            self.model = self._start()
-            self.optimizer = self._prepare(self.model)
+            self.model = self.ranks.together(self._start)
+            self.optimizer = self._prepare()
             self.step = 0
+        self._saved = self.step if found else None
         self._gradients = Gradients(self.optimizer.parameters)
         out.mkdir(parents=True, exist_ok=True)
         self._seconds, self._tokens = 0.0, 0
@@ -108,9 +108,26 @@ class Run:
     def _start(self) -> VisionLanguageModel:
         return starting_model(self.config, self.info)
 
-    def _prepare(self, model: VisionLanguageModel) -> Optimizer:
-        prepare(model, self.config)
-        return Optimizer(model.named_parameters(), self.config.optimizer)
+    def _prepare(self) -> Optimizer:
+        prepare(self.model, self.config)
+        self._parameters = count_parameters(self.model)
+        self._layout = place(self.model, self.ranks)
+        named = self.model.named_parameters()
+        return Optimizer(named, self.config.optimizer, self._layout)
+
+    def _resume(self, checkpoint: Path) -> int:
+        """Goes on from a checkpoint, whatever number of ranks wrote it; returns its step."""
+
+        def read() -> tuple[Progress, VisionLanguageModel]:
+            return read_progress(checkpoint, self._identity), load_model(checkpoint, PRECISIONS[self.config.precision])
+
+        progress, self.model = self.ranks.together(read)
+        self.optimizer = self._prepare()
+        read_state(checkpoint, run_state(self.model, self.optimizer, self._layout), self.ranks)
+        self.optimizer.copy_weights()
+        self._objective.load_state_dict(progress.objective)
+        self._guard.load_state_dict(progress.guard)
+        return progress.step
 
     def train(
         self,
@@ -118,18 +135,24 @@ class Run:
         should_stop: Callable[[], bool],
         on_step: Callable[[int], None] | None = None,
     ) -> Summary:
-        """Trains to the last step, or until `should_stop`; either way the newest step is saved.
+        """Trains to the last step, or until a rank `should_stop`; either way the newest step is saved.
 
-        Raises RunStopped when a loss or gradient says that going on would do harm; the step is not applied.
+        Only the first rank says and writes anything. Raises RunStopped when a loss or gradient says that going on would
+        do harm; the step is not applied.
         """
-        total, active = count_parameters(self.model)
+        total, active = self._parameters
+        say = say if self.ranks.is_first else lambda line: None
         say(
             f"{total / 1e6:.1f} M parameters, {active / 1e6:.1f} M active a token; {self._objective.describe()}; "
             f"step {self.step} of {self.config.steps}"
         )
-        sinks = open_sinks(self.out, self.step, tensorboard=self.config.tensorboard)
+        sinks = open_sinks(self.out, self.step, tensorboard=self.config.tensorboard) if self.ranks.is_first else []
         try:
             self._loop(sinks, say, should_stop, on_step)
+            self._checkpointer.wait()
+        except RunStopped:
+            self._checkpointer.wait()
+            raise
         finally:
             self._objective.close()
             for sink in sinks:
@@ -147,7 +170,7 @@ class Run:
             tokens_per_s=self._tokens / self._seconds if self._seconds else 0.0,
             checkpoint=str(checkpoints(self.out)[-1].relative_to(self.out)),
         )
-        if finished and self._tokens:
+        if finished and self._tokens and self.ranks.is_first:
             temporary = self.out / ".summary.json.tmp"
             temporary.write_text(json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             os.replace(temporary, self.out / "summary.json")
@@ -166,8 +189,7 @@ class Run:
             for sink in sinks:
                 sink.write(line | {"time": round(time.time(), 3)})
 
-        saved = self.step
-        while self.step < config.steps and not should_stop():
+        while self.step < config.steps and not self.ranks.any(should_stop()):
             measured = self._train_step()
             last = self.step == config.steps
             if last or self.step % config.log_every_steps == 0:
@@ -179,10 +201,9 @@ class Run:
                 self._evaluate(write, say)
             if self.step % config.checkpoint_every_steps == 0:
                 self._save()
-                saved = self.step
             if on_step is not None:
                 on_step(self.step)
-        if saved != self.step or not checkpoints(self.out):
+        if self._saved != self.step:
             self._save()
 
     def _train_step(self) -> dict[str, Any]:
@@ -190,12 +211,12 @@ class Run:
         began = time.perf_counter()
         config = self.config
         # whatever draws random numbers in a step (dropout) draws them anew in a resumed run
-        torch.manual_seed((config.seed << 48) + (self.step << 16) + self._ranks.rank & _SEED_MASK)
+        torch.manual_seed((config.seed << 48) + (self.step << 16) + self.ranks.rank & _SEED_MASK)
         factor = rate_factor(self.step, config.steps, config.optimizer)
         micros = self._objective.step(self.model)
-        totals = forward_backward(self._objective, self.model, micros, self._gradients, self._ranks)
+        totals = forward_backward(self._objective, self.model, micros, self._gradients, self.ranks)
         gradients = self._gradients.tensors()
-        norm = global_norm(gradients)
+        norm = self._layout.norm(gradients)
         loss, grad_norm = totals.measures["loss"], float(norm)
         reason = self._guard.verdict(loss, grad_norm)
         if reason is not None:
@@ -206,8 +227,9 @@ class Run:
                 loss=loss,
                 grad_norm=grad_norm,
                 last_losses=self._guard.last_losses,
-                gradients=gradients,
-                rows=[self._objective.place(row) for micro in micros for row in micro.rows],
+                not_finite=self.ranks.union(not_finite(gradients)),
+                rows=self.ranks.union([self._objective.place(row) for micro in micros for row in micro.rows]),
+                writes=self.ranks.is_first,
             )
         clip_(gradients, norm, config.optimizer.max_grad_norm)
         self.optimizer.step(gradients, factor)
@@ -240,9 +262,9 @@ class Run:
 
     def _save(self) -> None:
         progress = Progress(self.step, self._identity, self._objective.state_dict(), self._guard.state_dict())
-        save_checkpoint(
-            self.out, self.model, self.optimizer, progress, self.info.tokenizer, self.config.keep_checkpoints
-        )
+        writer = model_writer(self.model.config, self.info.tokenizer, PRECISIONS[self.config.precision])
+        self._checkpointer.save(run_state(self.model, self.optimizer, self._layout), progress, writer)
+        self._saved = self.step
 
 
 def peak_memory_mib() -> int:
@@ -252,7 +274,12 @@ def peak_memory_mib() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 
-def _check(config: TrainConfig) -> None:
+def _check(config: TrainConfig, ranks: Ranks) -> None:
+    alone = {"objective.use": config.objective.use != "next_token", "adapter": config.adapter.rank > 0}
+    alone |= {"compile": config.compile, "qat": config.qat != "none"}
+    if ranks.count > 1 and any(alone.values()):
+        asked = ", ".join(name for name, is_set in alone.items() if is_set)
+        raise SluiceError(f"training configuration: {asked} is for a run of one process; {ranks.count} were started")
     for name in (
         "steps",
         "batch_sequences",

@@ -9,7 +9,7 @@ every weight by the same amount, would move its answer to a flat patch by a thou
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -56,21 +56,28 @@ def muon_(
     rate: float,
     weight_decay: float,
     dtype: torch.dtype,
+    heights: Sequence[int] | None = None,
+    polar: Callable[[Tensor, int], Tensor] | None = None,
 ) -> None:
     """Updates float32 parameters and momenta in place; `dtype` is that of the Newton-Schulz products.
 
     A parameter [m, n] is a matrix, [E, m, n] a stack of them; of higher rank, a convolution [m, …].
+
+    Where matrices lie cut over ranks, `heights` are the rows of the whole ones, 0 for a stack, which is not cut; and
+    `polar(rows [k, m, n], height)` gives the same rows of the polar factors of k whole matrices. Every rank then calls
+    it equally often, with the same k and height.
     """
     if not parameters:
         return
     torch._foreach_lerp_(list(momenta), list(gradients), 1 - MOMENTUM)
     updates = torch._foreach_lerp(list(gradients), list(momenta), MOMENTUM)
     torch._foreach_mul_(list(parameters), 1 - rate * weight_decay)
-    for members in _alike([_matrices(p) for p in parameters]):
+    for members, height in _alike([_matrices(p) for p in parameters], heights or [0] * len(parameters)):
         stack = torch.cat([_matrices(updates[i]) for i in members])
-        m, n = stack.shape[1:]
+        m, n = height or stack.shape[1], stack.shape[2]
+        whole = orthogonalise(stack.to(dtype)) if not (polar and height) else polar(stack.to(dtype), height)
         # a matrix of any shape gets an update of the same root mean square
-        step = orthogonalise(stack.to(dtype)).float().mul_(-rate * max(1.0, m / n) ** 0.5)
+        step = whole.float().mul_(-rate * max(1.0, m / n) ** 0.5)
         parts = step.split([len(_matrices(updates[i])) for i in members])
         for i, part in zip(members, parts, strict=True):
             parameters[i].add_(part.view_as(parameters[i]))
@@ -81,18 +88,20 @@ def _matrices(x: Tensor) -> Tensor:
     return x if x.ndim == 3 else x.flatten(1)[None]
 
 
-def _alike(stacks: Sequence[Tensor]) -> Iterator[list[int]]:
-    """Indices of stacks whose matrices have one shape, as many at a time as the bound allows."""
-    by_shape: dict[torch.Size, list[int]] = defaultdict(list)
+def _alike(stacks: Sequence[Tensor], heights: Sequence[int]) -> Iterator[tuple[list[int], int]]:
+    """Indices of stacks whose matrices have one shape, as many at a time as the bound allows, and their height."""
+    by_shape: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for i, stack in enumerate(stacks):
-        by_shape[stack.shape[1:]].append(i)
-    for members in by_shape.values():
+        by_shape[(heights[i], *stack.shape[1:])].append(i)
+    for (height, rows, width), members in by_shape.items():
         group: list[int] = []
         size = 0
         for i in members:
-            if group and size + stacks[i].nbytes > _STACK_BYTES:
-                yield group
+            # of whole matrices, so that all ranks that hold parts of them come to the same groups
+            nbytes = len(stacks[i]) * (height or rows) * width * 4
+            if group and size + nbytes > _STACK_BYTES:
+                yield group, height
                 group, size = [], 0
             group.append(i)
-            size += stacks[i].nbytes
-        yield group
+            size += nbytes
+        yield group, height

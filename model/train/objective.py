@@ -7,20 +7,23 @@ model.prefer; whoever starts a run hands the loop the one that the configuration
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
 from model.batch import Batch
-from model.config import TrainConfig
-from model.data.collate import collate
+from model.config import ModelConfig, TrainConfig
+from model.data.collate import IGNORE, collate
 from model.data.dataset import DatasetInfo, TokenShards
 from model.data.loader import Loader, MicroBatch
 from model.data.shards import HoldoutSplit, SequenceReader
 from model.net.vlm import VisionLanguageModel
 from model.train.held_out import held_out_loss
+from model.train.level import level
+from model.train.ranks import Ranks
+from schemas.errors import SluiceError
 
 
 class Micro(Protocol):
@@ -87,13 +90,12 @@ class Objective(Protocol[M]):
 @dataclass(frozen=True)
 class Setting:
     """What an objective is made from. `start` makes the model that the run starts from, in its precision and frozen:
-    the reference that DPO and GRPO hold to. Rank `rank` of `ranks` takes every `ranks`-th micro-batch."""
+    the reference that DPO and GRPO hold to. Of every micro-batch, rank r of n takes every n-th part."""
 
     config: TrainConfig
     info: DatasetInfo
     start: Callable[[], VisionLanguageModel]
-    rank: int = 0
-    ranks: int = 1
+    ranks: Ranks = field(default_factory=Ranks)
 
 
 MakeObjective = Callable[[Setting], Objective[Any]]
@@ -103,8 +105,13 @@ class NextToken:
     """The language-modelling loss of packed sequences, with the router's losses."""
 
     def __init__(self, setting: Setting) -> None:
-        config = setting.config
-        self._config = config
+        config, ranks = setting.config, setting.ranks
+        if config.batch_sequences % ranks.count:
+            raise SluiceError(
+                f"training configuration: batch_sequences is {config.batch_sequences}, which cannot be shared "
+                f"evenly by {ranks.count} ranks; give a multiple"
+            )
+        self._config, self._ranks = config, ranks
         self._shards = TokenShards(setting.info.shards)
         self._split = HoldoutSplit(len(self._shards), config.holdout_ratio)
         self._loader = Loader(
@@ -112,8 +119,8 @@ class NextToken:
             config.loader,
             sequences=config.batch_sequences,
             accumulate=config.accumulate,
-            rank=setting.rank,
-            ranks=setting.ranks,
+            rank=ranks.rank,
+            ranks=ranks.count,
         )
         self.place = self._loader.place
         self.state_dict = self._loader.state_dict
@@ -122,7 +129,9 @@ class NextToken:
 
     def step(self, model: VisionLanguageModel) -> Sequence[MicroBatch]:
         """The next sequences of the dataset's order."""
-        return next(self._loader)
+        micros = self._ranks.together(lambda: next(self._loader))
+        batches = level([micro.batch for micro in micros], model.config, self._ranks)
+        return [replace(micro, batch=batch) for micro, batch in zip(micros, batches, strict=True)]
 
     def losses(self, model: VisionLanguageModel, micro: MicroBatch, denominator: int) -> StepLosses:
         """Cross-entropy summed over the micro-batch, divided by `denominator`.
@@ -143,14 +152,19 @@ class NextToken:
         """Mean loss a token of the held-out sequences."""
         if not self._split.held_out:
             return {}
-        return {"held_out_loss": held_out_loss(model, self._held_out())}
+        return {"held_out_loss": held_out_loss(model, self._held_out(model.config), self._ranks)}
 
-    def _held_out(self) -> Iterator[Batch]:
-        size = self._config.batch_sequences
+    def _held_out(self, shape: ModelConfig) -> Iterator[Batch]:
+        """This rank's share of each batch; where there is none, a sequence without loss, so that all take part."""
+        size, ranks = self._config.batch_sequences, self._ranks
         count = min(self._split.held_out, self._config.max_holdout_sequences)
         rows = [self._split.held_out_row(i) for i in range(count)]
         for start in range(0, count, size):
-            yield collate([self._shards[row] for row in rows[start : start + size]])
+            mine = rows[start : start + size][ranks.rank :: ranks.count]
+            batch = collate([self._shards[row] for row in mine or rows[:1]])
+            if not mine:
+                batch = replace(batch, targets=torch.full_like(batch.tokens, IGNORE))
+            yield from level([batch], shape, ranks)
 
     def describe(self) -> str:
         """Sequences to train on and held out."""

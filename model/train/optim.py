@@ -16,7 +16,9 @@ from torch import Tensor, nn
 
 from model.config import OptimizerConfig
 from model.train.adamw import AdamState, adamw_
+from model.train.layout import Layout
 from model.train.muon import muon_, products_dtype
+from model.train.ranks import local
 
 
 def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
@@ -32,10 +34,18 @@ def decays(name: str, parameter: Tensor) -> bool:
 
 
 class Optimizer:
-    """Holds the state of every trained parameter by name; `learning_rate` factors come from outside, step by step."""
+    """Holds the state of every trained parameter by name; `learning_rate` factors come from outside, step by step.
 
-    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig) -> None:
-        self._config = config
+    Of parameters that lie in parts on several ranks, each rank updates its own.
+    """
+
+    def __init__(
+        self,
+        named: Iterable[tuple[str, nn.Parameter]],
+        config: OptimizerConfig,
+        layout: Layout | None = None,
+    ) -> None:
+        self._config, self._layout = config, layout or Layout()
         self.parameters = {name: p for name, p in named if p.requires_grad}
         self._by_muon = {
             name for name, p in self.parameters.items() if config.matrix_learning_rate > 0 and is_hidden_matrix(name, p)
@@ -43,7 +53,8 @@ class Optimizer:
         device = next((p.device for p in self.parameters.values()), torch.device("cpu"))
         self._products = products_dtype(config.matrix_precision, device)
         self._state: dict[str, Tensor] = {}
-        for name, p in self.parameters.items():
+        for name, whole in self.parameters.items():
+            p = local(whole)
             if p.dtype != torch.float32:
                 self._state[f"{name}/master"] = p.detach().float()
             self._state[f"{name}/momentum"] = torch.zeros_like(p, dtype=torch.float32, requires_grad=False)
@@ -66,6 +77,8 @@ class Optimizer:
             rate=config.matrix_learning_rate * factor,
             weight_decay=config.weight_decay,
             dtype=self._products,
+            heights=[self._layout.height(name) for name in matrices],
+            polar=self._layout.polar,
         )
         others = [name for name in gradients if name not in self._by_muon]
         for decayed in (True, False):
@@ -84,16 +97,23 @@ class Optimizer:
 
     def _weight(self, name: str) -> Tensor:
         """What is updated: the master weight, or the parameter where it is float32 itself."""
-        return self._state.get(f"{name}/master", self.parameters[name])
+        return self._state.get(f"{name}/master", local(self.parameters[name]))
 
     def _adam_state(self, name: str) -> AdamState:
         return AdamState(*(self._state[f"{name}/{part}"] for part in ("momentum", "square", "step")))
 
+    @torch.no_grad()
+    def weights(self) -> dict[str, Tensor]:
+        """The float32 weights of the trained parameters, of which those of the model are copies."""
+        return {name: self._weight(name) for name in self.parameters}
+
     def state_tensors(self) -> dict[str, Tensor]:
-        """The state by name, ready for safetensors."""
+        """All that is kept, by NAME/WHAT; NAME/master is the weight itself."""
         return dict(self._state)
 
-    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Restores what `state_tensors` returned; raises KeyError when a parameter's state is missing."""
-        for key, tensor in self._state.items():
-            tensor.copy_(tensors[key])
+    @torch.no_grad()
+    def copy_weights(self) -> None:
+        """Rounds the float32 weights into the model."""
+        for name, p in self.parameters.items():
+            if f"{name}/master" in self._state:
+                p.copy_(self._state[f"{name}/master"])

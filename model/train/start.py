@@ -14,6 +14,8 @@ from model.interop import load_model, newest_checkpoint
 from model.net.vlm import VisionLanguageModel, build
 from model.train.compiling import compile_layers
 from model.train.freeze import freeze
+from model.train.layout import Layout
+from model.train.ranks import Ranks
 from model.train.recompute import recompute_layers
 from schemas.errors import SluiceError
 
@@ -43,6 +45,17 @@ def prepare(model: VisionLanguageModel, config: TrainConfig) -> None:
     # after compiling: what is recomputed is the compiled layer, the other way round nothing would be compiled
     if config.activation_checkpointing == "layers":
         recompute_layers(model)
+
+
+def place(model: VisionLanguageModel, ranks: Ranks) -> Layout:
+    """Moves a model to where it computes: this rank's device, or in parts those of all ranks."""
+    if ranks.count == 1:
+        model.to(ranks.device)
+        return Layout()
+    # what spreads a model takes seconds to import
+    from model.train.parallel import spread
+
+    return spread(model, ranks)
 
 
 def check_fits(model: VisionLanguageModel, info: DatasetInfo, folder: Path) -> None:

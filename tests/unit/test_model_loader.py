@@ -72,12 +72,12 @@ def test_a_micro_batch_knows_its_rows_tokens_and_targets(dataset):
 
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_ranks_share_one_order_and_a_run_may_change_their_number(dataset, ranks):
-    alone = loader(dataset, LoaderConfig(threads=0), accumulate=1)
-    rows = [next(alone)[0].rows for _ in range(2 * ranks * 2)]
-    each = [loader(dataset, LoaderConfig(threads=0), rank=r, ranks=ranks) for r in range(ranks)]
+    alone = loader(dataset, LoaderConfig(threads=0), sequences=6)
+    rows = [[micro.rows for micro in next(alone)] for _ in range(2)]
+    each = [loader(dataset, LoaderConfig(threads=0), sequences=6, rank=r, ranks=ranks) for r in range(ranks)]
     steps = [[[m.rows for m in next(e)] for e in each] for _ in range(2)]
-    interleaved = [micro for step in steps for turn in zip(*step, strict=True) for micro in turn]
-    assert interleaved == rows
+    dealt = [zip(*micro, strict=True) for step in steps for micro in zip(*step, strict=True)]
+    assert [tuple(itertools.chain(*turns)) for turns in dealt] == [micro for step in rows for micro in step]
     states = [e.state_dict() for e in each]
     assert all(state == alone.state_dict() for state in states)
 

@@ -2,12 +2,13 @@
 
 import io
 import json
+import pickle
 import tarfile
 from dataclasses import replace
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from model import config as model_config
 from model.config import OptimizerConfig, TrainConfig
@@ -26,6 +27,7 @@ from model.train.metrics import TIMING
 from model.train.muon import orthogonalise
 from model.train.optim import Optimizer, is_hidden_matrix
 from model.train.schedule import rate_factor
+from model.train.storage import Shards
 from schemas.errors import SluiceError
 from tests.model_data import COLORS, image_document, mixed_rows, sequence_row, square, tiny, write_dataset
 
@@ -63,6 +65,13 @@ def train(config, data, out, stop_after=None):
     return run, summary, seen
 
 
+def same_state(one, other):
+    """Whether two checkpoints hold the same model and the same state to go on from, to the bit."""
+    files = [load_file(folder / "model.safetensors") for folder in (one, other)]
+    states = [dict(Shards(folder / "training")) for folder in (one, other)]
+    return all(a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a) for a, b in (files, states))
+
+
 def metrics(out):
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     return [{k: v for k, v in line.items() if k not in TIMING} for line in lines]
@@ -76,9 +85,7 @@ def test_a_stopped_run_continues_bit_for_bit(dataset, tmp_path, matrix_learning_
     assert (half.finished, half.step) == (False, 3)
     _, rest, seen = train(config, dataset, tmp_path / "parts")
     assert "step 3 of 6" in seen[0] and rest.finished
-    for name in ("model.safetensors", "optimizer.safetensors"):
-        one, other = (load_file(newest_checkpoint(tmp_path / d) / name) for d in ("whole", "parts"))
-        assert one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+    assert same_state(newest_checkpoint(tmp_path / "whole"), newest_checkpoint(tmp_path / "parts"))
     assert metrics(tmp_path / "whole") == metrics(tmp_path / "parts")
     assert rest.held_out_loss == summary.held_out_loss
 
@@ -90,13 +97,14 @@ def test_a_run_killed_between_checkpoints_repeats_the_lost_steps(dataset, tmp_pa
     newest = checkpoints(tmp_path / "killed")[-1]
     assert newest.name == "step-000005"
     newest.rename(newest.with_name(".step-000005.tmp"))
+    (newest.with_name(".step-000005.tmp") / "model.safetensors").write_bytes(b"half")
     with (tmp_path / "killed" / "metrics.jsonl").open("a") as file:
         file.write('{"step": 6, "lo')
     _, _, seen = train(RUN, dataset, tmp_path / "killed")
     assert "step 4 of 6" in seen[0]
-    one, other = (load_file(newest_checkpoint(tmp_path / d) / "model.safetensors") for d in ("whole", "killed"))
-    assert all(torch.equal(one[k], other[k]) for k in one)
+    assert same_state(newest_checkpoint(tmp_path / "whole"), newest_checkpoint(tmp_path / "killed"))
     assert metrics(tmp_path / "whole") == metrics(tmp_path / "killed")
+    assert not list((tmp_path / "killed" / "checkpoints").glob(".*"))
 
 
 def test_a_finished_run_has_nothing_left_to_do(dataset, tmp_path):
@@ -113,8 +121,8 @@ def test_a_checkpoint_that_fails_half_way_leaves_the_old_one(dataset, tmp_path, 
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(checkpoint_module, "save_file", fail)
-    with pytest.raises(OSError, match="disk full"):
+    monkeypatch.setattr(checkpoint_module, "_commit", fail)
+    with pytest.raises(SluiceError, match=r"checkpoint of step 4 could not be written to .*disk full; those before"):
         run.train(lambda line: None, lambda: False)
     monkeypatch.undo()
     assert [p.name for p in checkpoints(tmp_path)] == ["step-000002"]
@@ -127,8 +135,7 @@ def test_only_the_newest_checkpoints_stay(dataset, tmp_path):
     assert {p.name for p in checkpoints(tmp_path)[-1].iterdir()} == {
         "config.json",
         "model.safetensors",
-        "optimizer.safetensors",
-        "training.json",
+        "training",
         "tokenizer.json",
         "preprocessor_config.json",
         "generation_config.json",
@@ -147,10 +154,45 @@ def test_a_run_refuses_another_configuration_or_data(dataset, tmp_path):
 
 def test_a_torn_checkpoint_is_a_clear_error(dataset, tmp_path):
     train(RUN, dataset, tmp_path, stop_after=2)
-    path = newest_checkpoint(tmp_path) / "optimizer.safetensors"
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(SluiceError, match="cannot be resumed"):
+    folder = newest_checkpoint(tmp_path) / "training"
+    (shard,) = folder.glob("*.safetensors")
+    whole = shard.read_bytes()
+    # as long as before, but not what was written
+    shard.write_bytes(b"\xff" * 8 + whole[8:])
+    with pytest.raises(SluiceError, match="is not a shard of a checkpoint"):
         Run(RUN, dataset, tmp_path)
+    shard.write_bytes(whole[:100])
+    with pytest.raises(SluiceError, match=r"cannot be resumed \(shard-00001-.* is 100 bytes, not \d+\); remove it"):
+        Run(RUN, dataset, tmp_path)
+    shard.unlink()
+    with pytest.raises(SluiceError, match=r"cannot be resumed \(shard-00001-.* is 0 bytes"):
+        Run(RUN, dataset, tmp_path)
+    for text in ("{", "[]", '{"step": 1}', '{"shards": 5}', '{"shards": {}, "step": "1", "run": 0, "x": 0}'):
+        (folder / "training.json").write_text(text)
+        with pytest.raises(SluiceError, match=r"step-000002 cannot be resumed \("):
+            Run(RUN, dataset, tmp_path)
+
+
+def test_shards_that_lie_are_a_clear_error(tmp_path):
+    def shard(name, offsets, rows=2):
+        info = json.dumps({"a": {"saved_offsets": offsets}})
+        save_file({"a": torch.zeros(rows, 3)}, tmp_path / f"{name}.safetensors", {"DCP_SHARDING_INFO": info})
+
+    shard("one", [0, 0])
+    shard("two", [2, 0], rows=1)
+    assert Shards(tmp_path).shape("a") == (3, 3) and Shards(tmp_path)["a"].shape == (3, 3)
+    with pytest.raises(SluiceError, match=r"does not fit this run: b is missing; a is \[3, 3\], expected \[4, 3\]"):
+        Shards(tmp_path)
+    for offsets in ([2], [2, 1], [-2, 0], ["2", 0], 2, None, {"a": 0}):
+        shard("two", offsets)
+        with pytest.raises(SluiceError, match=r"two\.safetensors is not a shard"):
+            Shards(tmp_path)
+    save_file({"a": torch.zeros(1, 4)}, tmp_path / "two.safetensors", {"DCP_SHARDING_INFO": "[]"})
+    with pytest.raises(SluiceError, match=r"two\.safetensors is not a shard"):
+        Shards(tmp_path)
+    (tmp_path / "two.safetensors").write_bytes(pickle.dumps({"a": 1}))
+    with pytest.raises(SluiceError, match=r"two\.safetensors is not a shard"):
+        Shards(tmp_path)
 
 
 def test_two_runs_are_one(dataset, tmp_path):
