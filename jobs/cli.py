@@ -29,6 +29,7 @@ def build_app() -> typer.Typer:
         generate,
         ngram,
         propose_thresholds,
+        quantize,
         report,
         tokenizer,
         train,
@@ -60,6 +61,7 @@ def build_app() -> typer.Typer:
     app.add_typer(ngram.app, name="ngram")
     app.command()(train.train)
     app.command()(generate.generate)
+    app.command()(quantize.quantize)
     app.command()(export.export)
     return app
 

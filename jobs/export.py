@@ -29,17 +29,21 @@ def export(
         bool, typer.Option("--drop-router-bias", help="Export a model without the bias it balances its experts with.")
     ] = False,
 ) -> None:
-    """Write CHECKPOINT to OUT as transformers, vLLM and others read it: weights, configuration, tokenizer."""
+    """Write CHECKPOINT to OUT as transformers, vLLM and others read it: weights, configuration, tokenizer.
+
+    Adapters are merged into the model that they are of.
+    """
     modules = import_model()
     folder = modules.newest_checkpoint(checkpoint)
-    modules.export_checkpoint(
-        folder,
-        out,
-        layout=_one_of("--layout", layout, modules.LAYOUTS),
-        dtype=_dtype(modules, dtype),
-        max_shard_bytes=_bytes(max_shard_size),
-        drop_router_bias=drop_router_bias,
-    )
+    with modules.plain_checkpoint(folder) as source:
+        modules.export_checkpoint(
+            source,
+            out,
+            layout=_one_of("--layout", layout, modules.LAYOUTS),
+            dtype=_dtype(modules, dtype),
+            max_shard_bytes=_bytes(max_shard_size),
+            drop_router_bias=drop_router_bias,
+        )
     print(out)
 
 

@@ -2,9 +2,17 @@
 
 import torch
 
+from model.adapt import Quantisation, quantise_model
+from model.adapt.quantise import bytes_of
 from model.config import TrainConfig, from_dict
+from model.data.collate import collate
+from model.data.dataset import TokenShards, dataset_info
+from model.data.shards import HoldoutSplit
 from model.eval.captions import read_caption_pairs, score_captions
+from model.infer.effect import compare
 from model.infer.generate import Sampling, TextGenerator
+from model.infer.opening import open_model, open_side_files, plain_checkpoint
+from model.infer.quantised import read_note, save_quantised
 from model.interop import LAYOUTS, export_checkpoint, newest_checkpoint
 from model.train.loop import Run
 from model.train.objective import MakeObjective, NextToken
@@ -16,15 +24,28 @@ OBJECTIVES: dict[str, MakeObjective] = {"next_token": NextToken}
 __all__ = [
     "LAYOUTS",
     "OBJECTIVES",
+    "HoldoutSplit",
+    "Quantisation",
     "Run",
     "Sampling",
     "TextGenerator",
+    "TokenShards",
     "TrainConfig",
+    "bytes_of",
+    "collate",
+    "compare",
+    "dataset_info",
     "export_checkpoint",
     "from_dict",
     "joined_ranks",
     "newest_checkpoint",
+    "open_model",
+    "open_side_files",
+    "plain_checkpoint",
+    "quantise_model",
     "read_caption_pairs",
+    "read_note",
+    "save_quantised",
     "score_captions",
     "torch",
 ]

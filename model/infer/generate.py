@@ -10,8 +10,8 @@ from model.data.collate import collate
 from model.data.dataset import Sequence
 from model.data.tokenizer import Prompts, load_tokenizer
 from model.infer.decode import decode
+from model.infer.opening import open_model, open_side_files
 from model.infer.sampling import Sampling, streams
-from model.interop import load_model
 from model.net.vlm import VisionLanguageModel
 
 #: prompts prefilled together
@@ -42,8 +42,8 @@ class TextGenerator:
     @classmethod
     def load(cls, checkpoint: Path) -> TextGenerator:
         """From a checkpoint folder; raises SluiceError when it is not one."""
-        model = load_model(checkpoint)
-        prompts = Prompts(load_tokenizer(checkpoint), model.config.special, model.config.image)
+        model = open_model(checkpoint)
+        prompts = Prompts(load_tokenizer(open_side_files(checkpoint)), model.config.special, model.config.image)
         return cls(model, prompts)
 
     def __call__(

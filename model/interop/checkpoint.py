@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -143,6 +144,11 @@ def read_config(folder: Path) -> ModelConfig:
             f"{folder} is not a model: {CONFIG} cannot be read ({error.strerror}); "
             "give a folder that `sluice train` wrote, or one of the two published families"
         ) from error
+    return config_of(raw, folder)
+
+
+def config_of(raw: Mapping[str, Any], folder: Path) -> ModelConfig:
+    """As `read_config`, of a config.json that was read already."""
     config = from_hub(raw, str(folder / CONFIG), _token_ids(folder))
     if not (folder / preprocessing.NAME).exists():
         return config

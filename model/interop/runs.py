@@ -8,6 +8,8 @@ from pathlib import Path
 from model.interop.checkpoint import CONFIG
 from schemas.errors import SluiceError
 
+#: what stands in for it in a checkpoint that holds adapters of another model (model.adapt.adapter_files)
+ADAPTER = "adapter_config.json"
 _STEP = re.compile(r"step-(\d{6,})")
 
 
@@ -19,7 +21,7 @@ def checkpoints(folder: Path) -> list[Path]:
 
 def newest_checkpoint(folder: Path) -> Path:
     """A checkpoint folder as given, or the newest one of a run folder; raises SluiceError when there is none."""
-    if (folder / CONFIG).exists():
+    if (folder / CONFIG).exists() or (folder / ADAPTER).exists():
         return folder
     found = checkpoints(folder)
     if not found:
