@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pipeline.recipe import digest
 from pipeline.rows import survivors
 from pipeline.storage import write_bytes
+from schemas.chat import TURN
 from schemas.recipe import Recipe, TokenizerSpec
 from schemas.sample import SENTINEL
 from transforms.select.sample import draw
@@ -38,15 +39,16 @@ def prepare_tokenizer(recipe: Recipe, kept: list[tuple[str, str | None]], work: 
             if some is None
             else train_bpe(chain([some], texts), spec.train.vocab_size, spec.train.min_frequency)
         )
-        folder = _save(tokenizer, work)
+        folder = _save(tokenizer, work, recipe)
         write_bytes(marker, folder.name.encode())
         return str(folder)
-    return str(_save(Tokenizer.load(spec), work))
+    return str(_save(Tokenizer.load(spec), work, recipe))
 
 
-def _save(tokenizer: Tokenizer, work: Path) -> Path:
+def _save(tokenizer: Tokenizer, work: Path, recipe: Recipe) -> Path:
     folder = work / "tokenizer" / tokenizer.fingerprint[:32]
-    tokenizer.save(folder)
+    found = [step.params["format"] for step in recipe.steps if step.use == "chat.turns"]
+    tokenizer.save(folder, found[-1] if found else "instruct")
     return folder
 
 
@@ -64,7 +66,8 @@ def training_texts(kept: list[tuple[str, str | None]], max_bytes: int, seed: int
             columns = (part.batch.column(name).to_pylist() for name in ("source", "text"))
             for source, text in zip(*columns, strict=True):
                 if limit is None or draw(source, seed) <= limit:
-                    yield text.replace(SENTINEL, "")
+                    # what joins the turns of a conversation is nothing a model reads
+                    yield text.replace(SENTINEL, "").replace(f"\n{TURN}\n", SENTINEL)
 
 
 def _draws(path: str, drops: str | None, seed: int) -> np.ndarray:

@@ -64,7 +64,7 @@ def render(
         _tools(pieces, chat.tools, system)
     for at, message in enumerate(messages):
         if message.role == "assistant":
-            _assistant(pieces, message)
+            _assistant(pieces, message, chat.format)
         elif message.role == "tool":
             is_first = at == 0 or messages[at - 1].role != "tool"
             is_last = at + 1 == len(messages) or messages[at + 1].role != "tool"
@@ -137,15 +137,15 @@ def _tools(pieces: _Pieces, tools: tuple[str, ...], system: str | None) -> None:
     pieces.end()
 
 
-def _assistant(pieces: _Pieces, message: Message) -> None:
+def _assistant(pieces: _Pieces, message: Message, format: ChatFormat) -> None:
     pieces.begin("assistant")
     pieces.loss = True
     if message.reasoning is not None:
         pieces.control(THINK)
-        pieces.text("\n" if message.reasoning else "\n\n")
-        if message.reasoning:
+        pieces.text("\n")
+        if message.reasoning or format == "thinking":  # an empty block in the hybrid format is a prompt's, all of it
             pieces.border()
-            pieces.text(f"{message.reasoning}\n")
+        pieces.text(f"{message.reasoning}\n")
         pieces.control(END_THINK)
         pieces.text("\n\n")
         pieces.border()
@@ -178,6 +178,7 @@ def _opening(pieces: _Pieces, format: ChatFormat, thinking: bool | None) -> None
         raise ChatError("bad_message", "this model answers without thinking (its chat format is instruct)")
     if thinking is False and format == "thinking":
         raise ChatError("bad_message", "this model always thinks first (its chat format is thinking)")
+    pieces.border()
     if format == "thinking" or (format == "hybrid" and thinking is False):
         pieces.control(THINK)
         pieces.text("\n")

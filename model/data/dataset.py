@@ -19,11 +19,14 @@ from schemas.shard import open_shard
 TOKEN_NAMES = {
     "end_of_text": "<|endoftext|>",
     "image_pad": "<|image_pad|>",
+    "video_pad": "<|video_pad|>",
     "vision_start": "<|vision_start|>",
     "vision_end": "<|vision_end|>",
     "audio_pad": "<|audio_pad|>",
     "audio_start": "<|audio_start|>",
     "audio_end": "<|audio_end|>",
+    "im_start": "<|im_start|>",
+    "im_end": "<|im_end|>",
 }
 
 

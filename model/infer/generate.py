@@ -6,11 +6,13 @@ from collections.abc import Iterator
 from collections.abc import Sequence as Items
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from model.batch import Batch
+from model.data.answer import read_answer
 from model.data.collate import collate
 from model.data.dataset import Sequence
 from model.data.tokenizer import Prompts, load_tokenizer
@@ -56,7 +58,7 @@ def choose(logits: Tensor, sampling: Sampling, generator: torch.Generator) -> Te
 def generate(
     model: VisionLanguageModel, prompts: Items[Sequence], sampling: Sampling = Sampling()
 ) -> Iterator[list[int]]:
-    """Yields the new tokens of each prompt, in order, without the end-of-text token."""
+    """Yields the new tokens of each prompt, in order, without the token that ended them (`SpecialIds.stops`)."""
     generator = torch.Generator().manual_seed(sampling.seed)
     for start in range(0, len(prompts), BATCH):
         yield from _generate_batch(model, prompts[start : start + BATCH], sampling, generator)
@@ -72,13 +74,14 @@ def _generate_batch(
     cache = KvCache(model.config.text, len(prompts))
     assert len(ends) == len(prompts)
     active = torch.arange(len(prompts))
+    stops = torch.tensor(model.config.special.stops)
     outputs: list[list[int]] = [[] for _ in prompts]
     for _ in range(sampling.max_new_tokens):
         cache.begin(batch.lengths)
         logits = model.logits(batch, cache.layers, last_only=True)
         cache.commit()
         tokens = choose(logits, sampling, generator)
-        keep = (tokens != model.config.special.end_of_text).nonzero().flatten()
+        keep = (~torch.isin(tokens, stops)).nonzero().flatten()
         for row in keep.tolist():
             outputs[int(active[row])].append(int(tokens[row]))
         if not len(keep):
@@ -110,6 +113,19 @@ class TextGenerator:
         """The continuation of a prompt; `images` and `audios` are encoded files."""
         (tokens,) = generate(self.model, [self._prompts.build(text, images, audios)], sampling)
         return self._prompts.codec.decode(tokens)
+
+    def chat(
+        self,
+        messages: Any,
+        tools: Any = None,
+        thinking: bool | None = None,
+        sampling: Sampling = Sampling(),
+    ) -> dict[str, Any]:
+        """The assistant's next message of a conversation (model.data.answer); media are given as encoded files."""
+        prompt = self._prompts.chat(messages, tools, thinking)
+        (tokens,) = generate(self.model, [prompt], sampling)
+        codec = self._prompts.codec
+        return read_answer(codec.spell(tokens), is_thinking=codec.chat_format == "thinking")
 
     def caption(self, images: Items[bytes], max_new_tokens: int) -> list[str]:
         """Greedy captions of encoded images."""
