@@ -39,16 +39,15 @@ def prepare_tokenizer(recipe: Recipe, kept: list[tuple[str, str | None]], work: 
             if some is None
             else train_bpe(chain([some], texts), spec.train.vocab_size, spec.train.min_frequency)
         )
-        folder = _save(tokenizer, work, recipe)
+        folder = _save(tokenizer, work)
         write_bytes(marker, folder.name.encode())
         return str(folder)
-    return str(_save(Tokenizer.load(spec), work, recipe))
+    return str(_save(Tokenizer.load(spec), work))
 
 
-def _save(tokenizer: Tokenizer, work: Path, recipe: Recipe) -> Path:
+def _save(tokenizer: Tokenizer, work: Path) -> Path:
     folder = work / "tokenizer" / tokenizer.fingerprint[:32]
-    found = [step.params["format"] for step in recipe.steps if step.use == "chat.turns"]
-    tokenizer.save(folder, found[-1] if found else "instruct")
+    tokenizer.save(folder)
     return folder
 
 

@@ -185,7 +185,9 @@ def _message(message: Any, where: str) -> Message:
         _text(reasoning, f"reasoning_content of {where}")
     content, media = _content(message.get("content"), where)
     if media and role in ("system", "assistant"):
-        raise ChatError("bad_message", f"{where}: {media[0].kind} in a message of the {role}; only user and tool show it")
+        raise ChatError(
+            "bad_message", f"{where}: {media[0].kind} in a message of the {role}; only user and tool show it"
+        )
     if role != "assistant":
         if message.get("content") is None:
             raise ChatError("bad_message", f"{where} has no content")

@@ -56,7 +56,9 @@ def render(
     Raises ChatError when the tokenizer is not made for conversations, or the format does not think as asked.
     """
     if IM_START not in controls or IM_END not in controls:
-        raise ChatError("bad_message", f"the tokenizer has no {IM_START} and {IM_END}, so it cannot write conversations")
+        raise ChatError(
+            "bad_message", f"the tokenizer has no {IM_START} and {IM_END}, so it cannot write conversations"
+        )
     pieces = _Pieces(controls)
     messages = chat.messages
     system = messages[0].content if messages[0].role == "system" else None

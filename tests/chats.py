@@ -45,7 +45,9 @@ CHATS: dict[str, Row] = {
             say("assistant", "Die letzte fährt um 21 Uhr.\n\nDanach nur noch das Postboot."),
         ]
     },
-    "日本語": {"messages": [say("user", "霧の日は何を聞きますか。"), say("assistant", "霧笛です。三十秒ごとに鳴ります。")]},
+    "日本語": {
+        "messages": [say("user", "霧の日は何を聞きますか。"), say("assistant", "霧笛です。三十秒ごとに鳴ります。")]
+    },
     "हिन्दी": {"messages": [say("user", "नाव कब आएगी?"), say("assistant", "शाम तक, अगर हवा ठीक रही।")]},
     "العربية": {"messages": [say("user", "كم عدد الدرجات؟"), say("assistant", "مئة وسبع عشرة درجة.")]},
     "thinking": {
@@ -142,7 +144,8 @@ def with_media(name: str) -> Row:
         content = message["content"]
         if isinstance(content, list):
             content = [
-                part if part["type"] == "text" else part | {part["type"]: media_fixture(next(files))} for part in content
+                part if part["type"] == "text" else part | {part["type"]: media_fixture(next(files))}
+                for part in content
             ]
         messages.append(message | {"content": content})
     return chat | {"messages": messages}

@@ -90,7 +90,7 @@ class _Reader(ABC, Generic[T]):
         return self
 
     def __next__(self) -> T:
-        for _ in range(self._size):
+        for _ in range(2 * self._size - 1):  # one row that fits is found: first of this epoch, last of the next
             if self.index == self._size:
                 self.epoch, self.index = self.epoch + 1, 0
             order = Permutation(self._size, f"sluice.preferences/{self._seed}/{self.epoch}")
@@ -111,7 +111,9 @@ class _Reader(ABC, Generic[T]):
         mine = {"seed": self._seed, "rows": self._size, "digest": self._digest}
         saved = {key: state.get(key) for key in mine}
         if saved != mine:
-            raise SluiceError(f"the checkpoint was reading {saved}, this run reads {mine}: give the data it was made with")
+            raise SluiceError(
+                f"the checkpoint was reading {saved}, this run reads {mine}: give the data it was made with"
+            )
         self.epoch, self.index, self.skipped = (int(state[key]) for key in ("epoch", "index", "skipped"))
 
     @abstractmethod

@@ -188,7 +188,10 @@ def test_spelled_control_tokens_stay_text():
 
 def test_a_template_says_its_format():
     assert [format_of(chat_template(format)) for format in FORMATS] == list(FORMATS)
-    assert format_of("{{ messages }}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}") == "instruct"
+    assert (
+        format_of("{{ messages }}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}")
+        == "instruct"
+    )
     thinking = "{{- '<think>' }}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\\n<think>\\n' }}{%- endif %}"
     assert format_of(thinking) == "thinking"
     assert format_of("{%- if enable_thinking is defined and enable_thinking is false %}") == "hybrid"
