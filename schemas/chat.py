@@ -32,15 +32,7 @@ _JOINT = f"\n{TURN}\n"
 _RESERVED = str.maketrans({SENTINEL: " ", TURN: " "})
 
 #: the media a part may hold, by the names of its `type`
-_MEDIA_TYPES = {
-    "image": "image",
-    "image_url": "image",
-    "audio": "audio",
-    "audio_url": "audio",
-    "input_audio": "audio",
-    "video": "video",
-    "video_url": "video",
-}
+_MEDIA_TYPES = {name: kind for kind in ("image", "audio", "video") for name in (kind, f"{kind}_url", f"input_{kind}")}
 
 
 class ChatError(SluiceError):

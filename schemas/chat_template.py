@@ -24,9 +24,9 @@ _TEMPLATE = r"""{#- Conversations as sluice renders them: the ChatML of the Qwen
         {{- content -}}
     {%- elif content -%}
         {%- for part in content -%}
-            {%- if part.type in ('image', 'image_url') -%}
+            {%- if part.type in ('image', 'image_url', 'input_image') -%}
                 {{- '<|vision_start|><|image_pad|><|vision_end|>' -}}
-            {%- elif part.type in ('video', 'video_url') -%}
+            {%- elif part.type in ('video', 'video_url', 'input_video') -%}
                 {{- '<|vision_start|><|video_pad|><|vision_end|>' -}}
             {%- elif part.type in ('audio', 'audio_url', 'input_audio') -%}
                 {{- '<|audio_start|><|audio_pad|><|audio_end|>' -}}

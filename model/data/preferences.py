@@ -1,8 +1,8 @@
 """Preference data: what a model is aligned with after it has learned to answer.
 
 Two kinds of rows, in JSON lines or Parquet. Pairs: a prompt with a chosen and a rejected answer (DPO, Rafailov et al.
-2023). Tasks: a prompt with the answer, or a check of one (GRPO, Shao et al. 2024). They are rendered when they are read,
-by the renderer of training and generation; shards hold none of them, for packing would part what belongs together.
+2023). Tasks: a prompt with the answer, or a check of one (GRPO, Shao et al. 2024). They are rendered when they are
+read, by the renderer of training and generation; shards hold none, for packing would part what belongs together.
 """
 
 from __future__ import annotations

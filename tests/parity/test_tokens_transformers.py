@@ -67,7 +67,7 @@ def chatty(request, saved):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_conversations_are_those_of_apply_chat_template(chatty, format, tmp_path):
-    """Our renderer, and the template saved beside the tokenizer as transformers runs it: one text, and one list of ids."""
+    """Our renderer, and the template saved beside the tokenizer as transformers runs it: one text, the same ids."""
     chatty.save(tmp_path, format)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
     marks = {

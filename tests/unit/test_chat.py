@@ -38,8 +38,8 @@ def test_tools_calls_and_responses():
     pieces = render(parse(CHATS["tools"]["messages"], TOOLS[1:], "thinking"), QWEN)
     text = spelled(pieces)
     assert text.startswith(
-        "<|im_start|>system\nDu kennst die Gezeiten.\n\n# Tools\n\nYou may call one or more functions to assist with the "
-        "user query.\n\nYou are provided with function signatures within <tools></tools> XML tags:\n<tools>\n"
+        "<|im_start|>system\nDu kennst die Gezeiten.\n\n# Tools\n\nYou may call one or more functions to assist with "
+        "the user query.\n\nYou are provided with function signatures within <tools></tools> XML tags:\n<tools>\n"
         '{"type": "function", "function": {"name": "convert", "parameters": {"factor": 1.5, "exact": null}}}\n'
         "</tools>\n\nFor each function call, return a json object with function name and arguments within "
         '<tool_call></tool_call> XML tags:\n<tool_call>\n{"name": <function-name>, "arguments": <args-json-object>}\n'
@@ -125,9 +125,9 @@ def test_edits_that_break_the_form_are_told():
     with pytest.raises(ChatError, match=r"\d+ texts are left of \d+") as caught:
         assemble("instruct", slots, text.replace(f"{TURN}\n", "", 1), [])
     assert caught.value.reason == "chat_broken"
-    with pytest.raises(ChatError, match="a tool call of message 2: .* is no JSON"):
+    with pytest.raises(ChatError, match=r"a tool call of message 2: .* is no JSON"):
         assemble("instruct", slots, text.replace('{"m": 3.2', '{"m": three'), [])
-    with pytest.raises(ChatError, match="a tool: .* is no JSON"):
+    with pytest.raises(ChatError, match=r"a tool: .* is no JSON"):
         assemble("instruct", slots, text.replace('"exact": null}}', ""), [])
     with pytest.raises(ChatError, match="message 0 had 1 media, 0 are left"):
         assemble("instruct", [Slot(0, "user", "content", 1)], "no picture", [])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def encode_chats(batch: pa.RecordBatch, sizes: Sequence[Size], tokenizer: Tokeni
             rows.append(([], sizes[first : ends[row]], str(error)))
     texts = [piece.value for pieces, _, _ in rows for piece in pieces if piece.kind == "text"]
     flat, offsets = tokenizer.encode(texts)
-    encoded = iter(flat[start:stop].tolist() for start, stop in zip(offsets[:-1], offsets[1:], strict=True))
+    encoded = iter(flat[start:stop].tolist() for start, stop in pairwise(offsets.tolist()))
     found = []
     for pieces, parts, broken in rows:
         made = ChatTokens(broken=broken, placed=[None] * len(parts) if broken else [])
