@@ -23,6 +23,7 @@ def build_app() -> typer.Typer:
         clusters,
         curate,
         diff_presets,
+        evaluate,
         explain,
         forget,
         generate,
@@ -59,6 +60,7 @@ def build_app() -> typer.Typer:
     app.add_typer(ngram.app, name="ngram")
     app.command()(train.train)
     app.command()(generate.generate)
+    app.command("eval")(evaluate.evaluate)
     return app
 
 

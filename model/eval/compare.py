@@ -17,7 +17,6 @@ Two intervals of the difference are made, which answer different questions:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -104,12 +103,3 @@ def _counts(draws: np.random.Generator, replicates: int, size: int) -> np.ndarra
     """[replicates, size]: how often each of `size` things is among `size` draws with replacement."""
     drawn = draws.integers(size, size=(replicates, size)) + np.arange(replicates)[:, None] * size
     return np.bincount(drawn.ravel(), minlength=replicates * size).reshape(replicates, size).astype(np.float64)
-
-
-def groups(languages: Sequence[str | None], modalities: Sequence[str]) -> dict[str, np.ndarray]:
-    """Names to the documents they hold [documents] bool: `all`, each modality, each language that is known."""
-    by_modality, by_language = np.array(modalities, object), np.array(languages, object)
-    found = {"all": np.ones(len(by_modality), bool)}
-    found |= {f"modality {name}": by_modality == name for name in sorted(set(modalities))}
-    known = sorted({name for name in languages if name is not None})
-    return found | {f"language {name}": by_language == name for name in known}
