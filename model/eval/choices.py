@@ -55,8 +55,8 @@ class ChoiceScores:
 def read_questions(path: Path) -> list[Question]:
     """Reads JSON lines of {prompt | question, choices, answer}, `answer` the index of the right choice from 0.
 
-    A `question` is put as "Question: …\\nAnswer:"; a `prompt` is taken as it is. Raises SluiceError naming the line that
-    is not such an object.
+    A `question` is put as "Question: …\\nAnswer:"; a `prompt` is taken as it is. Raises SluiceError naming the line
+    that is not such an object.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -80,7 +80,7 @@ def _question(line: str, where: str) -> Question:
     prompt, choices, answer = row.get("prompt", row.get("question")), row.get("choices"), row.get("answer")
     if not isinstance(prompt, str) or not prompt.strip():
         raise SluiceError(f"{where}: the prompt or question must be a text")
-    if not _are_choices(choices):
+    if choices is None or not _are_choices(choices):
         raise SluiceError(f"{where}: choices must be a list of two texts or more, none of them empty")
     if type(answer) is not int or not 0 <= answer < len(choices):
         raise SluiceError(f"{where}: answer must be the index of a choice, 0 to {len(choices) - 1}, got {answer!r:.40}")

@@ -80,8 +80,8 @@ def check_tokenizer(dataset: Path, checkpoint: Path) -> None:
     mine, theirs = (_vocabulary(folder) for folder in (dataset, checkpoint / "tokenizer"))
     if mine != theirs:
         raise SluiceError(
-            f"the data's tokenizer ({dataset}) is not the one that {checkpoint} was trained with, so its ids mean other "
-            f"text. Curate the data with `tokens.tokenizer: {checkpoint / 'tokenizer'}`"
+            f"the data's tokenizer ({dataset}) is not the one that {checkpoint} was trained with, so its ids mean "
+            f"other text. Curate the data with `tokens.tokenizer: {checkpoint / 'tokenizer'}`"
         )
 
 

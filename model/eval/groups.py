@@ -16,8 +16,8 @@ UNKNOWN = "unknown"
 class GroupLoss:
     """The loss of some documents. `kind` is what they have in common (all, modality, language), `name` its value.
 
-    `bits_per_byte` compares models with different tokenizers: nats / ln 2 / bytes of text, where the bytes are those of
-    the tokens that carry loss (a document's first token is foretold by nothing, and not counted). None where there is no
+    `bits_per_byte` compares models with different tokenizers: nats / ln 2 / bytes of text. The bytes are those of the
+    tokens that carry loss; a document's first token is foretold by nothing, and not counted. None where there is no
     text.
     """
 
