@@ -107,8 +107,10 @@ def _sounds(generator: Any, path: Path, limit: int) -> dict[str, Any]:
 def _choices(model: Any, path: Path, checkpoint: Path) -> dict[str, Any]:
     from model.data.tokenizer import load_tokenizer
     from model.eval.choices import read_questions, score_choices
+    from model.eval.dataset import tokenizer_folder
 
-    return dataclasses.asdict(score_choices(model, load_tokenizer(checkpoint / "tokenizer"), read_questions(path)))
+    codec = load_tokenizer(tokenizer_folder(checkpoint))
+    return dataclasses.asdict(score_choices(model, codec, read_questions(path)))
 
 
 def _print(scores: dict[str, Any]) -> None:

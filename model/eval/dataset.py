@@ -21,6 +21,8 @@ from schemas.ledger import KEPT
 from schemas.manifest import read_manifest
 
 _LANGUAGE = "text.lang"
+_COLUMNS = ("id", "part", "verdict", _LANGUAGE)
+_TRAINING = "training.json"
 
 
 def score_dataset(
@@ -63,11 +65,11 @@ def unseen_rows(info: DatasetInfo, rows: int, checkpoint: Path) -> list[int]:
 
 def _run_of(checkpoint: Path) -> dict[str, Any]:
     """What a checkpoint says of the run it belongs to; nothing, of one that other tools made."""
-    path = checkpoint / "training.json"
+    path = next((path for path in (checkpoint / "training" / _TRAINING, checkpoint / _TRAINING) if path.exists()), None)
+    if path is None:
+        return {}
     try:
         run = json.loads(path.read_text(encoding="utf-8")).get("run", {})
-    except FileNotFoundError:
-        return {}
     except (OSError, ValueError, AttributeError) as error:
         raise SluiceError(
             f"{path} cannot be read ({error}); it should say what the checkpoint was trained on"
@@ -77,12 +79,18 @@ def _run_of(checkpoint: Path) -> dict[str, Any]:
 
 def check_tokenizer(dataset: Path, checkpoint: Path) -> None:
     """Raises SluiceError unless the tokenizers of a dataset and a checkpoint give tokens the same ids."""
-    mine, theirs = (_vocabulary(folder) for folder in (dataset, checkpoint / "tokenizer"))
+    mine, theirs = (_vocabulary(folder) for folder in (dataset, tokenizer_folder(checkpoint)))
     if mine != theirs:
         raise SluiceError(
             f"the data's tokenizer ({dataset}) is not the one that {checkpoint} was trained with, so its ids mean "
-            f"other text. Curate the data with `tokens.tokenizer: {checkpoint / 'tokenizer'}`"
+            f"other text. Curate the data with `tokens.tokenizer: {tokenizer_folder(checkpoint)}`"
         )
+
+
+def tokenizer_folder(checkpoint: Path) -> Path:
+    """Where a checkpoint keeps its tokenizer.json: in a folder of its own, or beside the weights."""
+    folder = checkpoint / "tokenizer"
+    return folder if folder.is_dir() else checkpoint
 
 
 def token_bytes(folder: Path, vocab_size: int) -> np.ndarray:
@@ -129,7 +137,8 @@ def document_languages(folder: Path) -> dict[str, str | None]:
             with pq.ParquetFile(path) as file:
                 if _LANGUAGE not in file.schema_arrow.names:
                     continue
-                table = file.read(columns=["id", "part", "verdict", _LANGUAGE])
+                # a column list takes "a" to mean "a.b" as well, hence the select
+                table = file.read(columns=list(_COLUMNS)).select(_COLUMNS)
         except (OSError, pa.ArrowInvalid, pa.ArrowKeyError) as error:
             raise SchemaError(f"{path} is not a readable ledger ({error}); run the recipe again") from error
         for row_id, part, verdict, language in zip(*(column.to_pylist() for column in table.columns), strict=True):
