@@ -18,6 +18,7 @@ from schemas.errors import SluiceError
 def build_app() -> typer.Typer:
     """The command line with all its commands."""
     from jobs import (
+        ablate,
         alignment,
         classifier,
         clusters,
@@ -61,6 +62,7 @@ def build_app() -> typer.Typer:
     app.command()(train.train)
     app.command()(generate.generate)
     app.command("eval")(evaluate.evaluate)
+    app.command()(ablate.ablate)
     return app
 
 

@@ -1,8 +1,8 @@
 """Documents set aside to judge recipes by, and proof that no recipe trains on them.
 
-A screening run reads the held-out files and a recipe's inputs together through the dedup steps of every recipe. Of the
-inputs' rows, those go that have the id of a held-out document, its text or its media, or a text nearly like it; and those
-that are in turn duplicates of such rows, since a screening run names one match only.
+A screening run reads the held-out files and a recipe's inputs together, through dedup. Of the inputs' rows, those go
+that have the id of a held-out document, its text or its media, or a text nearly like it; and those that are in turn
+duplicates of such rows, since a screening run names one match only.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def held_out_recipe(given: Sequence[str], like: Recipe, steps: Sequence[StepSpec
     else:
         inputs = [InputSpec.model_validate({"use": open_files([path]).name, "with": {"paths": path}}) for path in given]
         own = [*steps, StepSpec.model_validate({"use": "text.exact_dedup"})]
-    named = [spec.model_copy(update={"params": spec.params | {"name": f"{_NAME}-{k}"}}) for k, spec in enumerate(inputs)]
+    named = [
+        spec.model_copy(update={"params": spec.params | {"name": f"{_NAME}-{k}"}}) for k, spec in enumerate(inputs)
+    ]
     if not any(step.use == _LANGUAGE for step in own):
         own.append(_language(like))
     raw: dict[str, Any] = like.model_dump(by_alias=True) | {"name": "held-out", "description": ""}

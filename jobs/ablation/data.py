@@ -106,9 +106,7 @@ def _held_out_ids(held_out: Recipe, out: Path, curate: Curate) -> tuple[frozense
     return found, folder
 
 
-def _screen(
-    arm: Arm, held_out: Recipe, ids: frozenset[str], out: Path, curate: Curate
-) -> tuple[Path | None, int, int]:
+def _screen(arm: Arm, held_out: Recipe, ids: frozenset[str], out: Path, curate: Curate) -> tuple[Path | None, int, int]:
     """The list of an arm's rows that must not be trained on, None when there are none; how many have a held-out
     document's id, and how many are alike."""
     name = _inputs(arm)[:12]

@@ -32,6 +32,11 @@ class Budget:
         counts = data.manifest.counts
         return max(1, round(self.tokens * counts.sequences / (self.sequences * counts.tokens)))
 
+    def trained(self, data: Curated) -> int:
+        """Tokens that these steps hold on average, media placeholders included."""
+        counts = data.manifest.counts
+        return round(self.steps(data) * self.sequences * counts.tokens / counts.sequences)
+
     def epochs(self, data: Curated) -> float:
         """How often training sees each of an arm's sequences."""
         return self.steps(data) * self.sequences / data.manifest.counts.sequences
