@@ -3,16 +3,16 @@
 Every arm trains one model a seed, and all models are scored on the same documents. Seeds are paired, because a seed
 gives both arms the same initial weights and the same draw of the order; documents are paired, because both read the
 same. A difference of losses is taken for each (seed, document) first, so that what both share cancels (Miller 2024,
-"Adding error bars to evals", arXiv 2411.00640, section 4).
+"Adding error bars to evals", arXiv 2411.00640).
 
 Two intervals of the difference are made, which answer different questions:
 
 - Student's, over the differences of the seeds: the training is repeated, the held-out documents stay. Its few degrees
   of freedom make it wide, which is honest about two or three seeds.
-- The Multi-Bootstrap's (Sellam et al. 2022, "The MultiBERTs", arXiv 2106.16163, section 4): seeds and documents are
-  drawn with replacement, both at once and independently, since every seed is scored on every document (they are
-  crossed, not nested; Owen 2007, "The pigeonhole bootstrap"). A document is drawn whole: its tokens are not
-  independent. Drawing from so few seeds shows (n - 1)/n of their variance, so it is no substitute for the first.
+- The Multi-Bootstrap's (Sellam et al. 2022, "The MultiBERTs", arXiv 2106.16163): seeds and documents are drawn with
+  replacement, both at once and independently, since every seed is scored on every document (they are crossed, not
+  nested; Owen 2007, "The pigeonhole bootstrap"). A document is drawn whole: its tokens are not independent. Drawing
+  from so few seeds shows (n - 1)/n of their variance, so it is no substitute for the first.
 """
 
 from __future__ import annotations
