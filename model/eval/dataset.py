@@ -49,12 +49,17 @@ def _named(shards: TokenShards, rows: list[int]) -> Iterator[Named]:
 def unseen_rows(info: DatasetInfo, rows: int, checkpoint: Path) -> list[int]:
     """The dataset's rows that the run of a checkpoint did not train on.
 
-    Raises SluiceError when it trained on all of them.
+    Raises SluiceError when it trained on all of them, or on several datasets of which this is one.
     """
-    run = _run_of(checkpoint)
-    if run.get("data") != info.fingerprint:
+    trained_on, holdout_ratio = _run_of(checkpoint)
+    if info.fingerprint not in trained_on:
         return list(range(rows))
-    split = HoldoutSplit(rows, float(run.get("configuration", {}).get("holdout_ratio", 0.0)))
+    if len(trained_on) > 1:
+        raise SluiceError(
+            f"{checkpoint} was trained on {info.folder} and other data together, so what of it was held out cannot be "
+            "told; give --data a dataset it has not seen"
+        )
+    split = HoldoutSplit(rows, holdout_ratio)
     if not split.held_out:
         raise SluiceError(
             f"{checkpoint} was trained on all of {info.folder} (holdout_ratio 0), so its loss there says nothing; "
@@ -63,18 +68,18 @@ def unseen_rows(info: DatasetInfo, rows: int, checkpoint: Path) -> list[int]:
     return [split.held_out_row(i) for i in range(split.held_out)]
 
 
-def _run_of(checkpoint: Path) -> dict[str, Any]:
-    """What a checkpoint says of the run it belongs to; nothing, of one that other tools made."""
+def _run_of(checkpoint: Path) -> tuple[list[str], float]:
+    """The fingerprints of the datasets that a checkpoint's run read, and its holdout_ratio; none, of a checkpoint that
+    does not say."""
     path = next((path for path in (checkpoint / "training" / _TRAINING, checkpoint / _TRAINING) if path.exists()), None)
     if path is None:
-        return {}
+        return [], 0.0
     try:
-        run = json.loads(path.read_text(encoding="utf-8")).get("run", {})
-    except (OSError, ValueError, AttributeError) as error:
-        raise SluiceError(
-            f"{path} cannot be read ({error}); it should say what the checkpoint was trained on"
-        ) from error
-    return run if isinstance(run, dict) else {}
+        run = json.loads(path.read_text(encoding="utf-8"))["run"]
+        # a run over several datasets names them all
+        return str(run["data"]).split("+"), float(run["configuration"]["holdout_ratio"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SluiceError(f"{path} does not say what the checkpoint was trained on ({error!r})") from error
 
 
 def check_tokenizer(dataset: Path, checkpoint: Path) -> None:

@@ -25,8 +25,8 @@ def write(path, rows):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Thirty good texts, ten of spam, all nearly alike; a held-out file of which three documents are in the corpus: by id, by text (with
-    other spaces), and nearly (twice, of which one copy is exact)."""
+    """Thirty good texts, ten of spam, all nearly alike; a held-out file of which three documents are in the corpus: by
+    id, by text (with other spaces), and nearly (twice, of which one copy is exact)."""
     folder = tmp_path_factory.mktemp("ablate")
     rng = random.Random(3)
     good = [{"id": f"good-{k}", "text": document(rng, 8)} for k in range(30)]

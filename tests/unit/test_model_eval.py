@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from jobs.evaluate import evaluate
 from jobs.facts import transcript_facts
 from model.data.collate import collate
-from model.data.dataset import TokenShards, dataset_info
+from model.data.dataset import Sequence, TokenShards, dataset_info
 from model.data.tokenizer import TextCodec
 from model.eval.captions import read_caption_pairs
 from model.eval.choices import Question, read_questions, score_choices
@@ -77,12 +77,6 @@ def write_ledger(data, rows):
     (data / MANIFEST_NAME).write_text(manifest.model_dump_json())
 
 
-def sequences(*packed):
-    """(ids, sequence) pairs of packed documents."""
-    rows = [sequence_row(list(documents), 200, f"s{i}") for i, documents in enumerate(packed)]
-    return rows
-
-
 def test_a_documents_loss_is_what_it_is_alone(tmp_path, model):
     documents = [
         text_document("one"),
@@ -139,32 +133,35 @@ def test_pieces_of_one_document_are_one(tmp_path, model):
     assert document.nats == pytest.approx(sum(part.nats for part in parts))
 
 
-def test_a_runs_own_data_is_scored_where_it_was_held_out(place, model):
+def test_a_runs_own_data_is_scored_where_it_was_held_out(place, model, tmp_path):
     info = dataset_info(place / "data")
     rows = unseen_rows(info, 8, place / "checkpoint")
     assert len(rows) == 2
     other = dataclasses.replace(info, fingerprint="other")
     assert unseen_rows(other, 8, place / "checkpoint") == list(range(8))
+    (tmp_path / "training").mkdir()
+    training = tmp_path / "training" / "training.json"
+    training.write_text(json.dumps({"run": {"configuration": {"holdout_ratio": 0.25}, "data": "f0+f1"}}))
+    with pytest.raises(SluiceError, match="and other data together"):
+        unseen_rows(info, 8, tmp_path)
+    training.write_text(json.dumps({"run": {"configuration": {"holdout_ratio": 0.0}, "data": "f1"}}))
+    with pytest.raises(SluiceError, match="trained on all of"):
+        unseen_rows(info, 8, tmp_path)
+    training.write_text("[]")
+    with pytest.raises(SluiceError, match="does not say what the checkpoint was trained on"):
+        unseen_rows(info, 8, tmp_path)
     scored = score_dataset(model, place / "data", place / "checkpoint")
     expected = {name for row in rows for name in TokenShards(info.shards).source_ids(row)}
     assert {document.id for document in scored} == expected
 
 
-def test_bytes_of_tokens():
+def test_bytes_of_tokens(tmp_path):
     codec = byte_tokenizer()
     codec.add_tokens(["ω word"])
-    sizes = token_bytes_of(codec)
+    codec.save(str(tmp_path / "tokenizer.json"))
+    sizes = token_bytes(tmp_path, codec.get_vocab_size())
     assert sizes[:256].tolist() == [1] * 256
     assert sizes[codec.token_to_id("<|endoftext|>")] == 0 and sizes[codec.token_to_id("ω word")] == 7
-
-
-def token_bytes_of(tokenizer):
-    import tempfile
-    from pathlib import Path
-
-    with tempfile.TemporaryDirectory() as folder:
-        tokenizer.save(f"{folder}/tokenizer.json")
-        return token_bytes(Path(folder), tokenizer.get_vocab_size())
 
 
 def test_data_of_another_tokenizer_is_refused(place, tmp_path):
@@ -209,8 +206,6 @@ def test_choices_by_hand(model):
 
 
 def _text(ids):
-    from model.data.dataset import Sequence
-
     return Sequence(np.array(ids, np.int32), (len(ids),), (), (), ())
 
 
