@@ -19,7 +19,8 @@ from schemas.errors import SluiceError
 
 #: tokens an arm trains on when nobody says: what the smallest dataset holds, and at most this many
 _MAX_DEFAULT_TOKENS = 2_000_000
-_GROUPS = 12
+#: comparisons whose groups are printed too; of more than this, the page has them
+_MAX_DETAILED = 3
 
 
 def ablate(
@@ -173,7 +174,8 @@ def print_result(found: dict[str, Any], page: Path) -> None:
         table = _table(f"loss minus that of {plain(against, 60)}", "", *columns)
         for comparison in found["comparisons"]:
             if comparison["against"] == against:
-                for group in comparison["groups"][:_GROUPS]:
+                shown = comparison["groups"] if len(found["comparisons"]) <= _MAX_DETAILED else comparison["groups"][:1]
+                for group in shown:
                     name = "" if group["kind"] == "all" else f"{group['kind']} {plain(group['name'], 30)}"
                     arm = Text(plain(comparison["arm"], 60)) if group["kind"] == "all" else Text("")
                     table.add_row(arm, name, *_told(group), verdict(group))
