@@ -61,7 +61,10 @@ def prepare(arms: Arms, given: Sequence[str], tokenizer: str | None, out: Path, 
     first = arms.arms[0]
     held_out = held_out_recipe(given, first.recipe, raw(first.recipe, "raw").steps)
     ids, ids_folder = _held_out_ids(held_out, out, curate)
-    lists = {_inputs(arm): _screen(arm, held_out, ids, out, curate) for arm in arms.arms}
+    lists: dict[str, tuple[Path | None, int, int]] = {}
+    for arm in arms.arms:
+        if _inputs(arm) not in lists:
+            lists[_inputs(arm)] = _screen(arm, held_out, ids, out, curate)
     made: list[Curated] = []
     shared = tokenizer
     for arm in arms.arms:

@@ -56,7 +56,7 @@ def place(tmp_path_factory):
 
 def words(place, *more):
     arguments = ("ablate", place / "recipe.yaml", "--raw", "--heldout", place / "held", "--out", place / "out")
-    options = ("--train", place / "train.yaml", "--tokens", 1500, "--seeds", 2, "--workers", 1, "--threads", 1)
+    options = ("--train", place / "train.yaml", "--tokens", 800, "--seeds", 2, "--workers", 1, "--threads", 1)
     return (*arguments, *options, *more)
 
 
