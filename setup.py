@@ -66,7 +66,7 @@ setup(
     include_package_data=True,
     package_data={
         "transforms": ["text/assets/*", "tokens/assets/*"],
-        "jobs": ["sample/assets/*"],
+        "jobs": ["sample/assets/*", "ablation/assets/*"],
         "pipeline": ["report/assets/*"],
     },
     install_requires=CORE,

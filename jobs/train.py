@@ -15,6 +15,7 @@ import typer
 import yaml
 from rich.console import Console
 
+from jobs.facts import caption_facts
 from jobs.progress import RunProgress
 from schemas.errors import RecipeError, SluiceError
 
@@ -89,24 +90,12 @@ def _caption_scores(modules: Any, run: Any, say: Callable[[str], None]) -> Any:
         pairs, lambda images: generator.caption(images, settings.max_new_tokens), caption_facts
     )
     say(
-        f"captions of {scores.images} unseen images: {scores.exact_match:.1%} say exactly what is there, "
+        f"captions of {scores.pairs} unseen images: {scores.exact_match:.1%} say exactly what is there, "
         f"{scores.attribute_accuracy:.1%} of attributes right, {scores.same_words:.1%} word for word"
     )
     for truth, text in scores.examples:
         say(f"  true: {truth}\n  said: {text}")
     return scores
-
-
-def caption_facts(caption: str) -> tuple[str, ...] | None:
-    """What a caption of a sample scene says, whatever its phrasing; None for any other text."""
-    from jobs.sample.scenes import parse_caption
-
-    try:
-        scene = parse_caption(caption.strip())
-    except ValueError:
-        return None
-    looks = [value for thing in scene.things for value in (thing.size, thing.colour, thing.shape)]
-    return (scene.layout, scene.background, *looks)
 
 
 def import_model() -> Any:

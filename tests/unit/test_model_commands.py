@@ -10,8 +10,9 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
+from jobs.facts import caption_facts
 from jobs.generate import generate
-from jobs.train import _Interrupt, caption_facts, train
+from jobs.train import _Interrupt, train
 from model.config import PRESETS, TrainConfig, from_dict
 from schemas.errors import RecipeError, SchemaError, SluiceError
 from tests.model_data import mixed_rows, square, tone, write_dataset

@@ -229,7 +229,7 @@ def test_it_learns_to_caption_what_it_saw(tmp_path):
     scores = score_captions(
         read_caption_pairs(tmp_path / "pairs.tar", 10), lambda images: generator.caption(images, 24)
     )
-    assert (scores.exact_match, scores.attribute_accuracy, scores.same_words, scores.images) == (1.0, 1.0, 1.0, 4)
+    assert (scores.exact_match, scores.attribute_accuracy, scores.same_words, scores.pairs) == (1.0, 1.0, 1.0, 4)
 
 
 def test_held_out_sequences_are_not_trained_on_and_their_loss_is_per_token(dataset, tmp_path):
