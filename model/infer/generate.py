@@ -7,8 +7,6 @@ from collections.abc import Sequence as Items
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from model.data.answer import read_answer
 from model.data.collate import collate
 from model.data.dataset import Sequence

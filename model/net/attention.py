@@ -132,9 +132,7 @@ class Attention(nn.Module):
         v = self.v_proj(x).unflatten(-1, (-1, self.head_dim))
         return self.o_proj(self.attend(q, k, v, segments, cache).flatten(-2))
 
-    def attend(
-        self, q: Tensor, k: Tensor, v: Tensor, segments: Segments | None, cache: LayerCache | None
-    ) -> Tensor:
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments | None, cache: LayerCache | None) -> Tensor:
         """q [T, H, D], k and v [T, K, D] -> [T, H, D]: what depends on how the tokens are cut into documents."""
         if cache is not None and not cache.is_empty:
             return cached_attention(q, k, v, cache)

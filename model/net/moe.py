@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import TextConfig
-from model.net.few_rows import few_experts, takes_few
 from model.net.expert_kernel import SEGMENT_ROWS, combine, dispatch, plan_slots, swiglu_experts
+from model.net.few_rows import few_experts, takes_few
 
 #: the unit of the bias on the choice of experts, which is kept as whole numbers: `model.to(bfloat16)` would round a
 #: float buffer, and steps of 0.001 would be lost

@@ -21,8 +21,8 @@ from model.data.preferences import PairReader, TaskReader
 from model.data.tokenizer import Prompts, TextCodec, load_tokenizer
 from model.infer.generate import Sampling, TextGenerator
 from model.infer.generate import generate as generate_tokens
+from model.interop import save_model
 from model.net.vlm import build
-from model.net.weights import save_model
 from schemas.chat import FORMATS, parse
 from schemas.chat_render import render
 from schemas.chat_template import chat_template

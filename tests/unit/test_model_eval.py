@@ -24,8 +24,8 @@ from model.eval.choices import Question, read_questions, score_choices
 from model.eval.dataset import check_tokenizer, document_languages, score_dataset, token_bytes, unseen_rows
 from model.eval.documents import document_losses, document_modalities, score_documents
 from model.eval.groups import group_losses
+from model.interop import save_model
 from model.net.vlm import build
-from model.net.weights import save_model
 from schemas.errors import SchemaError, SluiceError
 from schemas.ledger import ledger_schema
 from schemas.manifest import MANIFEST_NAME, LedgerEntry, read_manifest

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 
 from model import config as model_config
 from model.config import LoaderConfig, OptimizerConfig, TrainConfig
-from model.interop import load_model, newest_checkpoint
+from model.interop import newest_checkpoint
 from model.train.loop import Run
 from model.train.metrics import TIMING
 from model.train.storage import Shards
