@@ -169,7 +169,7 @@ def assemble(format: ChatFormat, slots: Sequence[Slot], text: str, kinds: Sequen
 def _message(message: Any, where: str) -> Message:
     if not isinstance(message, dict):
         raise ChatError("bad_message", f"{where} is {_said(message)}, not an object with role and content")
-    role = message.get("role")
+    role: Any = message.get("role")
     if role not in get_args(Role):
         raise ChatError("bad_message", f"{where} has the role {role!r:.80}; roles are {', '.join(get_args(Role))}")
     reasoning = message.get("reasoning_content")

@@ -44,7 +44,7 @@ def encode_chats(batch: pa.RecordBatch, sizes: Sequence[Size], tokenizer: Tokeni
     media = batch.column("media")
     kinds = media.flatten().field("kind").to_pylist()
     ends = np.cumsum(pc.list_value_length(media).to_numpy(zero_copy_only=False)).tolist()
-    rows = []
+    rows: list[tuple[list[Piece], Sequence[Size], str | None]] = []
     columns = (batch.column(name).to_pylist() for name in ("text", TURNS.name, FORMAT.name))
     for row, (text, turns, format) in enumerate(zip(*columns, strict=True)):
         first = ends[row - 1] if row else 0
