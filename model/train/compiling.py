@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -15,8 +17,8 @@ from schemas.errors import SluiceError
 _COMPILERS = ("g++", "clang++", "c++")
 
 
-def compile_layers(model: VisionLanguageModel) -> None:
-    """Compiles every decoder layer when it first runs, for any number of tokens.
+def compile_layers(model: VisionLanguageModel, backend: str | Callable[..., Any] = "inductor") -> None:
+    """Compiles every decoder layer when it first runs, for any number of tokens; `backend` as torch.compile takes it.
 
     Attention and experts are cut up by the batch's documents and its routing: compiled, they would be compiled again
     and again, so they stay as they are, between compiled pieces. So do the towers and the loss. Raises SluiceError when
@@ -31,4 +33,4 @@ def compile_layers(model: VisionLanguageModel) -> None:
         layer.self_attn.attend = torch.compiler.disable(layer.self_attn.attend)
         if isinstance(layer.mlp, SparseMoe):
             layer.mlp.experts.forward = torch.compiler.disable(layer.mlp.experts.forward)
-        layer.forward = torch.compile(layer.forward, dynamic=True)
+        layer.forward = torch.compile(layer.forward, dynamic=True, backend=backend)
