@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from model.net.decoder import DecoderLayer
 from model.net.moe import SparseMoe
 from model.net.vlm import VisionLanguageModel
 from schemas.errors import SluiceError
@@ -30,7 +31,9 @@ def compile_layers(model: VisionLanguageModel, backend: str | Callable[..., Any]
             f"compile: there is no C++ compiler ({' or '.join(wanted)}); install one, or set `compile: false`"
         )
     for layer in model.model.language_model.layers:
-        layer.self_attn.attend = torch.compiler.disable(layer.self_attn.attend)
+        assert isinstance(layer, DecoderLayer)
+        layer.self_attn.attend = torch.compiler.disable(layer.self_attn.attend)  # type: ignore[method-assign]
         if isinstance(layer.mlp, SparseMoe):
-            layer.mlp.experts.forward = torch.compiler.disable(layer.mlp.experts.forward)
-        layer.forward = torch.compile(layer.forward, dynamic=True, backend=backend)
+            experts = layer.mlp.experts
+            experts.forward = torch.compiler.disable(experts.forward)  # type: ignore[method-assign]
+        layer.forward = torch.compile(layer.forward, dynamic=True, backend=backend)  # type: ignore[method-assign]
