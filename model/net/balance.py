@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 from model.net.moe import BIAS_UNIT, Router, Routing
 
+_EVEN = 1e-6
+
 
 def pooled(
     routings: Sequence[Routing], targets: Tensor, total: Callable[[Tensor], Tensor]
@@ -64,4 +66,7 @@ def update_balancing(model: nn.Module, loads: Tensor, rate: float) -> None:
     step = round(rate / BIAS_UNIT)
     for router, load in zip(routers, loads, strict=True):
         if router.bias is not None:
-            router.bias.add_(step * torch.sign(load.mean() - load).to(router.bias))
+            error = load.mean() - load
+            # an even load is even up to rounding, which depends on how many ranks it was summed over
+            error = torch.where(error.abs() < _EVEN, 0.0, error)
+            router.bias.add_(step * torch.sign(error).to(router.bias))
