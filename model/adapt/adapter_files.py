@@ -8,6 +8,7 @@ the wrappers of a layer's two fused parameters, down_proj outside (peft 0.21, tu
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -105,7 +106,7 @@ def load_adapter(model: VisionLanguageModel, folder: Path) -> None:
     except (OSError, SafetensorError) as error:
         raise SluiceError(f"{path} cannot be read ({error}); the adapter is torn, use another one") from error
     rank, alpha = settings.get("r"), settings.get("lora_alpha")
-    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float) or not alpha > 0:
+    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
         raise SluiceError(
             f"{folder / CONFIG}: r must be at least 1 and lora_alpha positive, got {rank!r} and {alpha!r}"
         )
