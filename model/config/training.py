@@ -42,7 +42,8 @@ class AdapterConfig:
     rank: int = 0
     alpha: float = 16.0
     dropout: float = 0.0
-    #: the last part of the adapted modules' names; `experts` adapts every expert of a layer
+    #: the last part of the adapted modules' names; `experts` adapts every expert of a layer; a tower's modules have its
+    #: name in front: visual.qkv, audio_tower.q_proj
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "experts")
     quantize: Literal["none", "nf4"] = "none"
 
