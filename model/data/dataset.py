@@ -138,20 +138,12 @@ class TokenShards:
         ]
         return np.concatenate(counts) > 0 if counts else np.zeros(0, bool)
 
-    def _place(self, row: int) -> tuple[pa.RecordBatch, int]:
+    def __getitem__(self, row: int) -> Sequence:
         if not 0 <= row < len(self):
             raise IndexError(row)
         which = bisect_right(self._ends, row)
         batch = self._batches[which]
-        return batch, row - (self._ends[which] - batch.num_rows)
-
-    def source_ids(self, row: int) -> list[str]:
-        """The ids, as in the ledger, of a sequence's documents."""
-        batch, local = self._place(row)
-        return batch.column("source_ids")[local].as_py()
-
-    def __getitem__(self, row: int) -> Sequence:
-        batch, local = self._place(row)
+        local = row - (self._ends[which] - batch.num_rows)
         lengths = tuple(batch.column("document_lengths")[local].as_py())
         ids = batch.column("input_ids")[local].values.to_numpy(zero_copy_only=True)
         return Sequence(
