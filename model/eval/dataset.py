@@ -45,7 +45,8 @@ def score_dataset(
 
 def named_sequences(info: DatasetInfo, shards: TokenShards, rows: list[int]) -> Iterator[Named]:
     """Sequences of a dataset, with the ids of their documents as the ledger has them."""
-    ids = pa.chunked_array([chunk for path in info.shards for chunk in open_shard(path).column("source_ids").chunks])
+    chunks = [chunk for path in info.shards for chunk in open_shard(path).column("source_ids").chunks]
+    ids = pa.chunked_array(chunks, pa.list_(pa.string()))
     for row in rows:
         yield ids[row].as_py(), shards[row]
 
