@@ -127,6 +127,7 @@ def test_groups_by_language_and_modality(place, model):
         nats / math.log(2) / 36
     )
     assert groups["all", "all"].tokens == sum(d.tokens for d in documents)
+    assert groups["language", "unknown"].documents == 1  # captions and transcripts are not of an unknown language
 
 
 def test_pieces_of_one_document_are_one(tmp_path, model):
