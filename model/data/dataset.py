@@ -211,11 +211,6 @@ class TokenShards:
         more = f" and {len(documents) - 8} more" if len(documents) > 8 else ""
         return f"{self._paths[file]} row {row - first} (documents {', '.join(documents[:8])}{more})"
 
-    def source_ids(self, row: int) -> list[str]:
-        """The ids, as in the ledger, of a sequence's documents."""
-        batch, local = self._find(row)
-        return batch.column("source_ids")[local].as_py()
-
     def __getitem__(self, row: int) -> Sequence:
         batch, local = self._find(row)
         lengths = tuple(batch.column("document_lengths")[local].as_py())

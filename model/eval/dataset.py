@@ -19,6 +19,7 @@ from schemas.control_tokens import is_control
 from schemas.errors import SchemaError, SluiceError
 from schemas.ledger import KEPT
 from schemas.manifest import read_manifest
+from schemas.shard import open_shard
 
 _LANGUAGE = "text.lang"
 _COLUMNS = ("id", "part", "verdict", _LANGUAGE)
@@ -38,12 +39,16 @@ def score_dataset(
     shards = TokenShards(info.shards)
     rows = unseen_rows(info, len(shards), checkpoint)[:max_sequences]
     sizes = token_bytes(info.tokenizer, info.vocab_size)
-    return score_documents(model, _named(shards, rows), sizes, document_languages(folder))
+    named = named_sequences(info, shards, rows)
+    return score_documents(model, named, sizes, document_languages(folder))
 
 
-def _named(shards: TokenShards, rows: list[int]) -> Iterator[Named]:
+def named_sequences(info: DatasetInfo, shards: TokenShards, rows: list[int]) -> Iterator[Named]:
+    """Sequences of a dataset, with the ids of their documents as the ledger has them."""
+    chunks = [chunk for path in info.shards for chunk in open_shard(path).column("source_ids").chunks]
+    ids = pa.chunked_array(chunks, pa.list_(pa.string()))
     for row in rows:
-        yield shards.source_ids(row), shards[row]
+        yield ids[row].as_py(), shards[row]
 
 
 def unseen_rows(info: DatasetInfo, rows: int, checkpoint: Path) -> list[int]:

@@ -42,7 +42,7 @@ def group_names(documents: Sequence[DocumentLoss]) -> list[tuple[str, list[str]]
     """The modalities, and the languages, that there are. No languages when none is known."""
     modalities = sorted({document.modality for document in documents})
     languages = sorted({document.language for document in documents if document.language})
-    unknown = any(document.language is None for document in documents)
+    unknown = any(is_member(document, LANGUAGE, UNKNOWN) for document in documents)
     return [(MODALITY, modalities), (LANGUAGE, [*languages, UNKNOWN] if languages and unknown else languages)]
 
 
@@ -52,10 +52,11 @@ def members(documents: Sequence[DocumentLoss], kind: str, name: str) -> list[Doc
 
 
 def is_member(document: DocumentLoss, kind: str, name: str) -> bool:
-    """Whether a document belongs to a group."""
-    if kind == MODALITY:
-        return document.modality == name
-    return kind == ALL or (document.language or UNKNOWN) == name
+    """Whether a document belongs to a group. Captions and transcripts, whose language nobody told, belong to none."""
+    if kind == LANGUAGE:
+        unknown = UNKNOWN if document.modality == "text" else None
+        return (document.language or unknown) == name
+    return kind == ALL or document.modality == name
 
 
 def _group(kind: str, name: str, documents: Sequence[DocumentLoss]) -> GroupLoss:

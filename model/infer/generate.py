@@ -16,12 +16,13 @@ from model.infer.opening import open_model, open_side_files
 from model.infer.sampling import Sampling, streams
 from model.net.vlm import VisionLanguageModel
 
+GREEDY = Sampling()
 #: prompts prefilled together
 BATCH = 32
 
 
 def generate(
-    model: VisionLanguageModel, prompts: Items[Sequence], sampling: Sampling = Sampling()
+    model: VisionLanguageModel, prompts: Items[Sequence], sampling: Sampling = GREEDY
 ) -> Iterator[list[int]]:
     """Yields the new tokens of each prompt, in order, without the token that ended them (`SpecialIds.stops`).
 
@@ -49,7 +50,7 @@ class TextGenerator:
         return cls(model, prompts)
 
     def __call__(
-        self, text: str, images: Items[bytes] = (), audios: Items[bytes] = (), sampling: Sampling = Sampling()
+        self, text: str, images: Items[bytes] = (), audios: Items[bytes] = (), sampling: Sampling = GREEDY
     ) -> str:
         """The continuation of a prompt; `images` and `audios` are encoded files."""
         (tokens,) = generate(self.model, [self._prompts.build(text, images, audios)], sampling)
@@ -60,7 +61,7 @@ class TextGenerator:
         messages: Any,
         tools: Any = None,
         thinking: bool | None = None,
-        sampling: Sampling = Sampling(),
+        sampling: Sampling = GREEDY,
     ) -> dict[str, Any]:
         """The assistant's next message of a conversation (model.data.answer); media are given as encoded files."""
         prompt = self._prompts.chat(messages, tools, thinking)

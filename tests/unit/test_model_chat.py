@@ -21,7 +21,7 @@ from model.data.preferences import PairReader, TaskReader
 from model.data.tokenizer import Prompts, TextCodec, load_tokenizer
 from model.infer.generate import Sampling, TextGenerator
 from model.infer.generate import generate as generate_tokens
-from model.interop import save_model
+from model.interop import save_checkpoint_files
 from model.net.vlm import build
 from schemas.chat import FORMATS, parse
 from schemas.chat_render import render
@@ -157,7 +157,7 @@ def checkpoint(tmp_path_factory):
         place.mkdir()
         (place / "tokenizer.json").write_text(DEFINITION)
         (place / "chat_template.jinja").write_text(chat_template("hybrid"))
-    save_model(model, folder)
+    save_checkpoint_files(model, folder)
     (folder / "a.png").write_bytes(square("red"))
     return folder
 

@@ -21,10 +21,17 @@ from model.data.dataset import Sequence, TokenShards, dataset_info
 from model.data.tokenizer import TextCodec
 from model.eval.captions import read_caption_pairs
 from model.eval.choices import Question, read_questions, score_choices
-from model.eval.dataset import check_tokenizer, document_languages, score_dataset, token_bytes, unseen_rows
+from model.eval.dataset import (
+    check_tokenizer,
+    document_languages,
+    named_sequences,
+    score_dataset,
+    token_bytes,
+    unseen_rows,
+)
 from model.eval.documents import document_losses, document_modalities, score_documents
 from model.eval.groups import group_losses
-from model.interop import save_model
+from model.interop import save_checkpoint_files
 from model.net.vlm import build
 from schemas.errors import SchemaError, SluiceError
 from schemas.ledger import ledger_schema
@@ -59,7 +66,7 @@ def place(tmp_path_factory, model):
     write_ledger(data, [{"id": name, "text.lang": lang} for name, lang in languages])
     checkpoint = folder / "checkpoint"
     checkpoint.mkdir()
-    save_model(model, checkpoint)
+    save_checkpoint_files(model, checkpoint)
     (checkpoint / "tokenizer").mkdir()
     byte_tokenizer().save(str(checkpoint / "tokenizer" / "tokenizer.json"))
     run = {"configuration": {"holdout_ratio": 0.25}, "data": "f1"}
@@ -103,7 +110,7 @@ def test_groups_by_language_and_modality(place, model):
     shards = TokenShards(info.shards)
     languages = document_languages(place / "data")
     assert languages == {"row0/0": "en", "row1/0": "de", "row3/0": "en", "row2/0": None}
-    named = [(shards.source_ids(row), shards[row]) for row in range(4)]
+    named = named_sequences(info, shards, [0, 1, 2, 3])
     documents = score_documents(model, named, token_bytes(info.tokenizer, VOCAB), languages)
     assert [d.id for d in documents[:3]] == ["row0/0", "row1/0", "row1/1"]
     assert [d.modality for d in documents[:4]] == ["text", "text", "image", "audio"]
@@ -120,12 +127,13 @@ def test_groups_by_language_and_modality(place, model):
         nats / math.log(2) / 36
     )
     assert groups["all", "all"].tokens == sum(d.tokens for d in documents)
+    assert groups["language", "unknown"].documents == 1  # captions and transcripts are not of an unknown language
 
 
 def test_pieces_of_one_document_are_one(tmp_path, model):
     rows = [sequence_row([text_document(text)], 60, "long") for text in ("first piece", "second piece")]
-    shards = TokenShards(dataset_info(write_dataset(tmp_path / "d", rows, 60)).shards)
-    named = [(shards.source_ids(row), shards[row]) for row in range(2)]
+    info = dataset_info(write_dataset(tmp_path / "d", rows, 60))
+    named = list(named_sequences(info, TokenShards(info.shards), [0, 1]))
     sizes = np.ones(VOCAB, np.int64)
     (document,) = score_documents(model, named, sizes, {})
     parts = [score_documents(model, [one], sizes, {})[0] for one in named]
@@ -151,7 +159,7 @@ def test_a_runs_own_data_is_scored_where_it_was_held_out(place, model, tmp_path)
     with pytest.raises(SluiceError, match="does not say what the checkpoint was trained on"):
         unseen_rows(info, 8, tmp_path)
     scored = score_dataset(model, place / "data", place / "checkpoint")
-    expected = {name for row in rows for name in TokenShards(info.shards).source_ids(row)}
+    expected = {name for names, _ in named_sequences(info, TokenShards(info.shards), rows) for name in names}
     assert {document.id for document in scored} == expected
 
 
