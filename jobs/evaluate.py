@@ -93,7 +93,7 @@ def _captions(generator: Any, path: Path, limit: int) -> dict[str, Any]:
 
 def _sounds(generator: Any, path: Path, limit: int) -> dict[str, Any]:
     from model.eval.captions import read_caption_pairs, score_captions
-    from model.infer.generate import Sampling
+    from model.infer.sampling import Sampling
 
     greedy = Sampling(max_new_tokens=_MAX_NEW_TOKENS)
     pairs = read_caption_pairs(path, limit, "audio")

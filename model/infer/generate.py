@@ -21,9 +21,7 @@ GREEDY = Sampling()
 BATCH = 32
 
 
-def generate(
-    model: VisionLanguageModel, prompts: Items[Sequence], sampling: Sampling = GREEDY
-) -> Iterator[list[int]]:
+def generate(model: VisionLanguageModel, prompts: Items[Sequence], sampling: Sampling = GREEDY) -> Iterator[list[int]]:
     """Yields the new tokens of each prompt, in order, without the token that ended them (`SpecialIds.stops`).
 
     What a prompt is continued with depends on it, the sampling and its place among the prompts alone.
