@@ -13,7 +13,7 @@ from torch import Tensor
 from model.batch import Batch
 from model.data.collate import IGNORE, collate
 from model.data.dataset import Sequence as PackedSequence
-from model.net.loss import CHUNK_ROWS
+from model.net.loss import chunk_rows
 from model.net.vlm import VisionLanguageModel
 from schemas.errors import SluiceError
 
@@ -27,7 +27,7 @@ def token_losses(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
     hidden [T, d], weight [vocab, d], targets [T] -> [T] float32. Logits are made some rows at a time.
     """
     losses = torch.zeros(len(targets), dtype=torch.float32, device=hidden.device)
-    for rows in (targets != IGNORE).nonzero().flatten().split(CHUNK_ROWS):
+    for rows in (targets != IGNORE).nonzero().flatten().split(chunk_rows(weight)):
         logits = F.linear(hidden.index_select(0, rows), weight).float()
         losses[rows] = F.cross_entropy(logits, targets.index_select(0, rows), reduction="none")
     return losses
