@@ -182,7 +182,11 @@ def test_shards_that_lie_are_a_clear_error(tmp_path):
     shard("two", [2, 0], rows=1)
     assert Shards(tmp_path).shape("a") == (3, 3) and Shards(tmp_path)["a"].shape == (3, 3)
     with pytest.raises(SluiceError, match=r"does not fit this run: b is missing; a is \[3, 3\], expected \[4, 3\]"):
-        Shards(tmp_path)
+        read_shards(tmp_path, {"a": torch.zeros(4, 3), "b": torch.zeros(1)}, Ranks())
+    for offsets in ([1, 0], [3, 0]):
+        shard("two", offsets)
+        with pytest.raises(SluiceError, match="a has no rows 2 to"):
+            Shards(tmp_path)
     for offsets in ([2], [2, 1], [-2, 0], ["2", 0], 2, None, {"a": 0}):
         shard("two", offsets)
         with pytest.raises(SluiceError, match=r"two\.safetensors is not a shard"):
