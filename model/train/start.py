@@ -40,10 +40,11 @@ def starting_model(config: TrainConfig, info: DatasetInfo) -> VisionLanguageMode
 def prepare(model: VisionLanguageModel, config: TrainConfig) -> None:
     """Freezes what is not trained, sets what is recomputed and compiled; weights stay as they are."""
     freeze(model, config.train_parts)
-    if config.activation_checkpointing == "layers":
-        recompute_layers(model)
     if config.compile:
         compile_layers(model)
+    # after compiling: what is recomputed is the compiled layer, the other way round nothing would be compiled
+    if config.activation_checkpointing == "layers":
+        recompute_layers(model)
 
 
 def place(model: VisionLanguageModel, ranks: Ranks) -> Layout:

@@ -119,9 +119,8 @@ def losses(config, data, steps):
     return found, model
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_run_in_bfloat16_learns_like_one_in_float32(dataset, accumulate):
-    config = replace(RUN, batch_sequences=4 // accumulate, accumulate=accumulate)
+def test_a_run_in_bfloat16_learns_like_one_in_float32(dataset):
+    config = replace(RUN, batch_sequences=2, accumulate=2)
     exact, _ = losses(config, dataset, 12)
     rounded, model = losses(replace(config, precision="bfloat16"), dataset, 12)
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}

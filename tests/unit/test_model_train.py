@@ -26,8 +26,9 @@ from model.train.loop import Run
 from model.train.metrics import TIMING
 from model.train.muon import orthogonalise
 from model.train.optim import Optimizer, is_hidden_matrix
+from model.train.ranks import Ranks
 from model.train.schedule import rate_factor
-from model.train.storage import Shards
+from model.train.storage import Shards, read_shards
 from schemas.errors import SluiceError
 from tests.model_data import COLORS, image_document, mixed_rows, sequence_row, square, tiny, write_dataset
 
