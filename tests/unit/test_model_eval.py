@@ -67,8 +67,7 @@ def place(tmp_path_factory, model):
     checkpoint = folder / "checkpoint"
     checkpoint.mkdir()
     save_checkpoint_files(model, checkpoint)
-    (checkpoint / "tokenizer").mkdir()
-    byte_tokenizer().save(str(checkpoint / "tokenizer" / "tokenizer.json"))
+    byte_tokenizer().save(str(checkpoint / "tokenizer.json"))
     run = {"configuration": {"holdout_ratio": 0.25}, "data": "f1"}
     (checkpoint / "training.json").write_text(json.dumps({"run": run}))
     return folder

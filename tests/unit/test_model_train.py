@@ -26,8 +26,9 @@ from model.train.loop import Run
 from model.train.metrics import TIMING
 from model.train.muon import orthogonalise
 from model.train.optim import Optimizer, is_hidden_matrix
+from model.train.ranks import Ranks
 from model.train.schedule import rate_factor
-from model.train.storage import Shards
+from model.train.storage import Shards, read_shards
 from schemas.errors import SluiceError
 from tests.model_data import COLORS, image_document, mixed_rows, sequence_row, square, tiny, write_dataset
 
@@ -182,7 +183,11 @@ def test_shards_that_lie_are_a_clear_error(tmp_path):
     shard("two", [2, 0], rows=1)
     assert Shards(tmp_path).shape("a") == (3, 3) and Shards(tmp_path)["a"].shape == (3, 3)
     with pytest.raises(SluiceError, match=r"does not fit this run: b is missing; a is \[3, 3\], expected \[4, 3\]"):
-        Shards(tmp_path)
+        read_shards(tmp_path, {"a": torch.zeros(4, 3), "b": torch.zeros(1)}, Ranks())
+    for offsets in ([1, 0], [3, 0]):
+        shard("two", offsets)
+        with pytest.raises(SluiceError, match="a has no rows 2 to"):
+            Shards(tmp_path)
     for offsets in ([2], [2, 1], [-2, 0], ["2", 0], 2, None, {"a": 0}):
         shard("two", offsets)
         with pytest.raises(SluiceError, match=r"two\.safetensors is not a shard"):
