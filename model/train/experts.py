@@ -25,7 +25,8 @@ class _Exchange(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
-        return exchange(grad, *ctx.sizes, ctx.group), None, None, None
+        sent, received = ctx.sizes
+        return exchange(grad, sent, received, ctx.group), None, None, None
 
 
 class SpreadExperts(Experts):

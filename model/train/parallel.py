@@ -54,14 +54,14 @@ def spread(model: VisionLanguageModel, ranks: Ranks) -> Layout:
     )
     model.float()
     data, shared = _meshes(ranks)
-    decoder, towers = model.model.language_model, [t for t in (model.model.visual, model.model.audio_tower) if t]
+    decoder, vision, audio = model.model.language_model, model.model.visual, model.model.audio_tower
     for layer in decoder.layers:
         if ranks.config.expert > 1 and isinstance(layer.mlp, SparseMoe):
             layer.mlp.experts = _own_experts(layer.mlp, model, ranks)
             fully_shard(layer.mlp.experts, mesh=shared, mp_policy=policy)
-    blocks = [block for tower in towers for block in getattr(tower, "blocks", None) or tower.layers]
+    towers = [*(vision.blocks if vision else ()), vision, *(audio.layers if audio else ()), audio]
     # what is left to the model itself, embeddings, last norm and head, is used in its own forward pass
-    for module in [*decoder.layers, *blocks, *towers, model]:
+    for module in [*decoder.layers, *(tower for tower in towers if tower is not None), model]:
         fully_shard(module, mesh=data, mp_policy=policy)
     for module in model.modules():
         if isinstance(module, FSDPModule):

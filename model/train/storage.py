@@ -43,8 +43,8 @@ def write_shards(folder: Path, tensors: Mapping[str, Tensor], ranks: Ranks) -> F
     done when all ranks' files are on the disk.
     """
     # torch.distributed.checkpoint takes seconds to import, and only training needs it
-    from torch.distributed.checkpoint import async_save
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageWriter
+    from torch.distributed.checkpoint.state_dict_saver import async_save
 
     _accept_one_process()
     writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
@@ -54,7 +54,7 @@ def write_shards(folder: Path, tensors: Mapping[str, Tensor], ranks: Ranks) -> F
 
 def finish_writing(writing: Future[Any]) -> None:
     """Waits for what `write_shards` began; raises OSError when a rank could not write."""
-    from torch.distributed.checkpoint import CheckpointException
+    from torch.distributed.checkpoint.api import CheckpointException
 
     try:
         writing.result()
@@ -67,8 +67,9 @@ def read_shards(folder: Path, tensors: Mapping[str, Tensor], ranks: Ranks) -> No
 
     Raises SluiceError naming the tensors that are missing or of another shape.
     """
-    from torch.distributed.checkpoint import CheckpointException, load
+    from torch.distributed.checkpoint.api import CheckpointException
     from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
+    from torch.distributed.checkpoint.state_dict_loader import load
 
     ranks.together(lambda: _check_fit(folder, tensors))
     _accept_one_process()
