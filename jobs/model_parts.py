@@ -11,9 +11,9 @@ from model.data.shards import HoldoutSplit
 from model.eval.captions import read_caption_pairs, score_captions
 from model.infer.effect import compare
 from model.infer.generate import TextGenerator
-from model.infer.sampling import Sampling
 from model.infer.opening import open_model, open_side_files, plain_checkpoint
 from model.infer.quantised import read_note, save_quantised
+from model.infer.sampling import Sampling
 from model.interop import LAYOUTS, export_checkpoint, newest_checkpoint
 from model.train.loop import Run
 from model.train.objective import MakeObjective, NextToken
