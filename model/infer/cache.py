@@ -85,9 +85,8 @@ class _LayerKv:
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Stores [T, kv_heads, D]; returns all keys and values [B, kv_heads, L, D] and their mask [B, 1, Q, L]."""
         cache = self._cache
-        stored = self._storage = tuple(
-            self._grown(old, new) for old, new in zip(self._storage or (None, None), (keys, values), strict=True)
-        )
+        old_keys, old_values = self._storage or (None, None)
+        stored = self._storage = (self._grown(old_keys, keys), self._grown(old_values, values))
         for all_rows, new in zip(stored, (keys, values), strict=True):
             all_rows.flatten(0, 1).index_copy_(0, cache.rows, new)
         seen = [x[:, : cache.total].transpose(1, 2) for x in stored]
