@@ -35,7 +35,7 @@ CORE = [
 ]
 # a second engine for text.extract; it brings ten packages, for an option that few recipes name
 EXTRACT = ["trafilatura>=2,<3"]
-MODEL = ["safetensors>=0.5,<1", "tensorboard>=2.18,<3", "torch>=2.6,<3", "torchao>=0.15,<1"]
+MODEL = ["safetensors>=0.5,<1", "tensorboard>=2.18,<3", "torch>=2.9,<3", "torchao>=0.15,<1"]
 # adapters of other tools' making, and 4-bit base weights under adapters
 ADAPT = ["bitsandbytes>=0.45,<1", "peft>=0.17,<1"]
 DEV = [
@@ -66,7 +66,7 @@ setup(
     include_package_data=True,
     package_data={
         "transforms": ["text/assets/*", "tokens/assets/*"],
-        "jobs": ["sample/assets/*"],
+        "jobs": ["sample/assets/*", "ablation/assets/*"],
         "pipeline": ["report/assets/*"],
     },
     install_requires=CORE,

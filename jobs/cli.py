@@ -18,11 +18,13 @@ from schemas.errors import SluiceError
 def build_app() -> typer.Typer:
     """The command line with all its commands."""
     from jobs import (
+        ablate,
         alignment,
         classifier,
         clusters,
         curate,
         diff_presets,
+        evaluate,
         explain,
         export,
         forget,
@@ -63,6 +65,8 @@ def build_app() -> typer.Typer:
     app.command()(generate.generate)
     app.command()(quantize.quantize)
     app.command()(export.export)
+    app.command("eval")(evaluate.evaluate)
+    app.command()(ablate.ablate)
     return app
 
 

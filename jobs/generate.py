@@ -1,14 +1,15 @@
-"""`sluice generate`: continue a prompt, or say what an image or a clip holds."""
+"""`sluice generate`: continue a prompt, say what an image or a clip holds, or answer in a conversation."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import psutil
 import typer
 
+from jobs.messages import asked, read_json, read_messages, shown
 from jobs.train import import_model
 from schemas.errors import SluiceError
 
@@ -18,6 +19,15 @@ def generate(
     prompt: Annotated[str, typer.Option(help="The text to continue; after an image it begins the caption.")] = "",
     image: Annotated[list[Path] | None, typer.Option(help="An image to caption; may be repeated.")] = None,
     audio: Annotated[list[Path] | None, typer.Option(help="A clip to describe; may be repeated.")] = None,
+    chat: Annotated[str | None, typer.Option(help="Ask this, with the images and clips, and print the answer.")] = None,
+    system: Annotated[str | None, typer.Option(help="A system message before what --chat asks.")] = None,
+    messages: Annotated[
+        Path | None, typer.Option(help="Answer a conversation: a JSON list of messages; media are files beside it.")
+    ] = None,
+    tools: Annotated[Path | None, typer.Option(help="Tools the model may call: a JSON list of functions.")] = None,
+    thinking: Annotated[
+        bool | None, typer.Option("--thinking/--no-thinking", help="Think first, or do not [default: the model's way].")
+    ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens to write, at most.")] = 64,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.0,
     top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens that hold this much.")] = 1.0,
@@ -25,16 +35,38 @@ def generate(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads [default: physical cores].")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Write what CHECKPOINT makes of a prompt, images and clips."""
+    """Write what CHECKPOINT makes of a prompt, images and clips, or its answer in a conversation."""
+    images, clips = [_bytes(path) for path in image or []], [_bytes(path) for path in audio or []]
+    conversation = _conversation(prompt, chat, system, messages, images, clips)
+    if conversation is None and (tools is not None or thinking is not None or system is not None):
+        raise SluiceError("--system, --tools and --thinking belong to a conversation; ask with --chat or --messages")
+    functions = None if tools is None else read_json(tools)
     modules = import_model()
     modules.torch.set_num_threads(threads or psutil.cpu_count(logical=False) or 1)
     sampling = modules.Sampling(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
-    images, clips = [_bytes(path) for path in image or []], [_bytes(path) for path in audio or []]
     folder = modules.newest_checkpoint(checkpoint)
-    text = modules.TextGenerator.load(folder)(prompt, images, clips, sampling)
-    print(
-        json.dumps({"checkpoint": str(folder), "prompt": prompt, "text": text}, ensure_ascii=False) if as_json else text
-    )
+    writer = modules.TextGenerator.load(folder)
+    made: dict[str, Any] = {"checkpoint": str(folder)}
+    if conversation is not None:
+        made["message"] = writer.chat(conversation, functions, thinking, sampling)
+        text = shown(made["message"])
+    else:
+        text = writer(prompt, images, clips, sampling)
+        made |= {"prompt": prompt, "text": text}
+    print(json.dumps(made, ensure_ascii=False) if as_json else text)
+
+
+def _conversation(
+    prompt: str, chat: str | None, system: str | None, messages: Path | None, images: list[bytes], clips: list[bytes]
+) -> Any:
+    """The messages to answer; None when a prompt is to be continued."""
+    if sum((bool(prompt), chat is not None, messages is not None)) > 1:
+        raise SluiceError("--prompt is continued, --chat and --messages are answered: give one of the three")
+    if messages is None:
+        return None if chat is None else asked(chat, system, images, clips)
+    if images or clips or system is not None:
+        raise SluiceError("with --messages, images, clips and the system message are in the file")
+    return read_messages(messages)
 
 
 def _bytes(path: Path) -> bytes:

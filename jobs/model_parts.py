@@ -10,14 +10,21 @@ from model.data.dataset import TokenShards, dataset_info
 from model.data.shards import HoldoutSplit
 from model.eval.captions import read_caption_pairs, score_captions
 from model.infer.effect import compare
-from model.infer.generate import Sampling, TextGenerator
+from model.infer.generate import TextGenerator
 from model.infer.opening import open_model, open_side_files, plain_checkpoint
 from model.infer.quantised import read_note, save_quantised
+from model.infer.sampling import Sampling
 from model.interop import LAYOUTS, export_checkpoint, newest_checkpoint
 from model.train.loop import Run
+from model.train.objective import MakeObjective, NextToken
+from model.train.ranks import joined_ranks
+
+#: what `objective.use` names
+OBJECTIVES: dict[str, MakeObjective] = {"next_token": NextToken}
 
 __all__ = [
     "LAYOUTS",
+    "OBJECTIVES",
     "HoldoutSplit",
     "Quantisation",
     "Run",
@@ -31,6 +38,7 @@ __all__ = [
     "dataset_info",
     "export_checkpoint",
     "from_dict",
+    "joined_ranks",
     "newest_checkpoint",
     "open_model",
     "open_side_files",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -14,13 +15,16 @@ import typer
 import yaml
 from rich.console import Console
 
+from jobs.facts import caption_facts
 from jobs.progress import RunProgress
 from schemas.errors import RecipeError, SluiceError
 
 
 def train(
     config: Annotated[Path, typer.Argument(help="The training configuration, a YAML file.")],
-    data: Annotated[Path, typer.Option("--data", help="A dataset's folder (it has a manifest.json).")],
+    data: Annotated[
+        list[Path], typer.Option("--data", help="A dataset's folder (it has a manifest.json); may be given again.")
+    ],
     out: Annotated[Path, typer.Option("--out", help="The run's folder: metrics, checkpoints, summary.")],
     overrides: Annotated[
         list[str] | None, typer.Option("--set", help="Change a value: steps=100, optimizer.learning_rate=0.001.")
@@ -32,7 +36,10 @@ def train(
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads [default: physical cores].")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON, and nothing else.")] = False,
 ) -> None:
-    """Train a model as CONFIG says. Killed or stopped, the same command goes on from the last checkpoint."""
+    """Train a model as CONFIG says. Killed or stopped, the same command goes on from the last checkpoint.
+
+    Over several processes or machines: torchrun --nproc-per-node N -m jobs.cli train CONFIG ...
+    """
     raw = _read(config)
     for place, value in [o.partition("=")[::2] for o in overrides or []]:
         _put(raw, place, yaml.safe_load(value))
@@ -41,20 +48,31 @@ def train(
     if captions is not None:
         _put(raw, "captions.path", str(captions))
     modules = import_model()
-    modules.torch.set_num_threads(threads or psutil.cpu_count(logical=False) or 1)
-    run = modules.Run(modules.from_dict(modules.TrainConfig, raw, str(config)), data, out)
+    neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    modules.torch.set_num_threads(threads or max(1, (psutil.cpu_count(logical=False) or 1) // neighbours))
+    settings = modules.from_dict(modules.TrainConfig, raw, str(config))
+    with modules.joined_ranks(os.environ, settings.parallel) as ranks:
+        _train(modules, modules.Run(settings, data, out, modules.OBJECTIVES[settings.objective.use], ranks), as_json)
+
+
+def _train(modules: Any, run: Any, as_json: bool) -> None:
+    """Trains, and tells how it goes; of several ranks, the first one does."""
     console = Console(stderr=True, highlight=False)
 
     def say(line: str) -> None:
         if not as_json:
-            console.print(line, markup=False)
+            console.print(line, markup=False, soft_wrap=True)
 
     with RunProgress(console) as bar, _Interrupt() as interrupt:
         summary = run.train(
             say=say,
             should_stop=lambda: interrupt.asked,
-            on_step=(lambda step: bar("training", step, run.config.steps)) if console.is_terminal else None,
+            on_step=(lambda step: bar("training", step, run.config.steps))
+            if console.is_terminal and run.ranks.is_first
+            else None,
         )
+    if not run.ranks.is_first:
+        return
     scores = _caption_scores(modules, run, say) if summary.finished and run.config.captions.path else None
     if as_json:
         found = dataclasses.asdict(summary) | {"captions": scores and dataclasses.asdict(scores)}
@@ -72,24 +90,12 @@ def _caption_scores(modules: Any, run: Any, say: Callable[[str], None]) -> Any:
         pairs, lambda images: generator.caption(images, settings.max_new_tokens), caption_facts
     )
     say(
-        f"captions of {scores.images} unseen images: {scores.exact_match:.1%} say exactly what is there, "
+        f"captions of {scores.pairs} unseen images: {scores.exact_match:.1%} say exactly what is there, "
         f"{scores.attribute_accuracy:.1%} of attributes right, {scores.same_words:.1%} word for word"
     )
     for truth, text in scores.examples:
         say(f"  true: {truth}\n  said: {text}")
     return scores
-
-
-def caption_facts(caption: str) -> tuple[str, ...] | None:
-    """What a caption of a sample scene says, whatever its phrasing; None for any other text."""
-    from jobs.sample.scenes import parse_caption
-
-    try:
-        scene = parse_caption(caption.strip())
-    except ValueError:
-        return None
-    looks = [value for thing in scene.things for value in (thing.size, thing.colour, thing.shape)]
-    return (scene.layout, scene.background, *looks)
 
 
 def import_model() -> Any:

@@ -51,7 +51,8 @@ def commit_dataset(
         _move(Path(group["folder"]) / group["ledger"]["path"], out / place)
         ledger.append(LedgerEntry(**(group["ledger"] | {"path": place})))
     used = Tokenizer.load(str(tokenizer))
-    used.save(out / "tokenizer")
+    formats = [step.params["format"] for step in plan.recipe.steps if step.use == "chat.turns"]
+    used.save(out / "tokenizer", formats[-1] if formats else "instruct")
     counts = recount([out / entry.path for entry in ledger], [out / entry.path for entry in shards])
     if counts.rows_in != rows_in:
         raise LostRowsError(f"the sources read {rows_in} rows, but the written ledger accounts for {counts.rows_in}")

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from pipeline.recipe import digest
 from pipeline.rows import survivors
 from pipeline.storage import write_bytes
+from schemas.chat import TURN
 from schemas.recipe import Recipe, TokenizerSpec
 from schemas.sample import SENTINEL
 from transforms.select.sample import draw
@@ -64,7 +65,8 @@ def training_texts(kept: list[tuple[str, str | None]], max_bytes: int, seed: int
             columns = (part.batch.column(name).to_pylist() for name in ("source", "text"))
             for source, text in zip(*columns, strict=True):
                 if limit is None or draw(source, seed) <= limit:
-                    yield text.replace(SENTINEL, "")
+                    # what joins the turns of a conversation is nothing a model reads
+                    yield text.replace(SENTINEL, "").replace(f"\n{TURN}\n", SENTINEL)
 
 
 def _draws(path: str, drops: str | None, seed: int) -> np.ndarray:

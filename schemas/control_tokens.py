@@ -5,18 +5,26 @@ from __future__ import annotations
 import re
 
 END_OF_TEXT = "<|endoftext|>"
+IM_START, IM_END = "<|im_start|>", "<|im_end|>"
 VISION_START, VISION_END, IMAGE_PAD = "<|vision_start|>", "<|vision_end|>", "<|image_pad|>"
+VIDEO_PAD = "<|video_pad|>"
 AUDIO_START, AUDIO_END, AUDIO_PAD = "<|audio_start|>", "<|audio_end|>", "<|audio_pad|>"
+THINK, END_THINK = "<think>", "</think>"
+TOOL_CALL, END_TOOL_CALL = "<tool_call>", "</tool_call>"
+TOOL_RESPONSE, END_TOOL_RESPONSE = "<tool_response>", "</tool_response>"
+
+#: What stands for a media part, by its kind: a mark, a placeholder as often as the part has features, a mark.
+MARKS = {"image": (VISION_START, IMAGE_PAD, VISION_END), "audio": (AUDIO_START, AUDIO_PAD, AUDIO_END)}
 
 #: What every tokenizer of ours has; those a vocabulary lacks are appended after it, in this order.
 FAMILY = (
     END_OF_TEXT,
-    "<|im_start|>",
-    "<|im_end|>",
+    IM_START,
+    IM_END,
     VISION_START,
     VISION_END,
     IMAGE_PAD,
-    "<|video_pad|>",
+    VIDEO_PAD,
     AUDIO_START,
     AUDIO_END,
     AUDIO_PAD,
@@ -30,8 +38,8 @@ QWEN_RANKS = 151_643
 #: Qwen3 and Qwen3-VL, after it those of Qwen3-Omni.
 QWEN = (
     END_OF_TEXT,
-    "<|im_start|>",
-    "<|im_end|>",
+    IM_START,
+    IM_END,
     "<|object_ref_start|>",
     "<|object_ref_end|>",
     "<|box_start|>",
@@ -42,19 +50,19 @@ QWEN = (
     VISION_END,
     "<|vision_pad|>",
     IMAGE_PAD,
-    "<|video_pad|>",
-    "<tool_call>",
-    "</tool_call>",
+    VIDEO_PAD,
+    TOOL_CALL,
+    END_TOOL_CALL,
     "<|fim_prefix|>",
     "<|fim_middle|>",
     "<|fim_suffix|>",
     "<|fim_pad|>",
     "<|repo_name|>",
     "<|file_sep|>",
-    "<tool_response>",
-    "</tool_response>",
-    "<think>",
-    "</think>",
+    TOOL_RESPONSE,
+    END_TOOL_RESPONSE,
+    THINK,
+    END_THINK,
     AUDIO_START,
     AUDIO_END,
     "<tts_pad>",

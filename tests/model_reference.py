@@ -127,6 +127,7 @@ class Document:
     ids: list[int] = field(default_factory=list)
     images: list[tuple[tuple[int, int, int], np.ndarray, bool]] = field(default_factory=list)  # grid, patches, a video?
     clips: list[np.ndarray] = field(default_factory=list)
+    written: int = 0  # of the tokens, how many are the model's own: one that looks like a placeholder is none
 
 
 def documents(name: str) -> list[Document]:
@@ -163,7 +164,8 @@ def batch(docs: list[Document], positions: Tensor) -> Batch:
     targets = torch.tensor([i for d in docs for i in (*labels(d)[1:], -100)])
     images = [image for d in docs for image in d.images]
     clips = [clip for d in docs for clip in d.clips]
-    vision = ((tokens == IMAGE) | (tokens == VIDEO)).nonzero().flatten()
+    given = torch.tensor([i < len(d.ids) - d.written for d in docs for i in range(len(d.ids))])
+    vision = (((tokens == IMAGE) | (tokens == VIDEO)) & given).nonzero().flatten()
     patches = torch.from_numpy(np.concatenate([p for _, p, _ in images])) if images else torch.empty(0)
     return Batch(
         tokens=tokens,
@@ -173,7 +175,7 @@ def batch(docs: list[Document], positions: Tensor) -> Batch:
         audios=Audios(
             torch.from_numpy(np.concatenate(clips, 1)),
             tuple(c.shape[1] for c in clips),
-            (tokens == AUDIO).nonzero().flatten(),
+            ((tokens == AUDIO) & given).nonzero().flatten(),
         )
         if clips
         else None,
@@ -222,6 +224,7 @@ def greedy(made: VisionLanguageModel, docs: list[Document], positions: Tensor, s
             places = tuple(torch.cat([p, (p.max() + 1).expand(3, 1)], 1) for p in places)
             for document, token in zip(grown, tokens.tolist(), strict=True):
                 document.ids.append(token)
+                document.written += 1
     return torch.tensor([d.ids[-steps:] for d in grown])
 
 

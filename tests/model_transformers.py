@@ -86,8 +86,8 @@ def reference(theirs: Any, docs: list[Document]) -> dict[str, Tensor]:
     theirs.zero_grad()
     found = theirs(**inputs, labels=wanted, output_router_logits=True)
     found.loss.backward()
-    ours = {stored: name for name, stored in _names(shape.model_type).items()}
-    grads = {f"grad.{ours[name]}": p.grad.detach() for name, p in theirs.named_parameters()}
+    ours = {stored: name for name, stored in names(shape.model_type).items()}
+    grads = {f"grad.{ours[name]}": p.grad for name, p in theirs.named_parameters() if p.grad is not None}
     with torch.no_grad():
         written = theirs.generate(**inputs, max_new_tokens=STEPS, do_sample=False)[:, longest:]
     return {
@@ -100,7 +100,7 @@ def reference(theirs: Any, docs: list[Document]) -> dict[str, Tensor]:
     }
 
 
-def _names(model_type: str) -> dict[str, str]:
+def names(model_type: str) -> dict[str, str]:
     """Our parameter names -> those that transformers holds in memory."""
     made = model("vl" if model_type == "qwen3_vl_moe" else "omni")
     return {n: pieces(n, tuple(p.shape), made.config, "hf5")[0].name for n, p in made.named_parameters()}

@@ -8,7 +8,9 @@ the wrappers of a layer's two fused parameters, down_proj outside (peft 0.21, tu
 from __future__ import annotations
 
 import json
+import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,23 +43,32 @@ _UNSUPPORTED = (
 )
 
 
-def adapter_state(model: VisionLanguageModel) -> dict[str, Tensor]:
-    """The adapters of a model by peft's names; empty for a model without any."""
-    state = {}
+def adapter_state(model: VisionLanguageModel, values: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """The adapters of a model by peft's names; empty for a model without any.
+
+    `values` are the parameters by our names, where they are not the model's own: a copy, or gathered from ranks.
+    """
+    values = dict(model.named_parameters()) if values is None else values
+    state: dict[str, Tensor] = {}
     for path, module in model.named_modules():
         stem = _PREFIX + _published(path, model)
         if isinstance(module, LowRankLinear):
-            state[f"{stem}.lora_A.weight"], state[f"{stem}.lora_B.weight"] = module.lora_A, module.lora_B
+            state[f"{stem}.lora_A.weight"] = values[f"{path}.lora_A"]
+            state[f"{stem}.lora_B.weight"] = values[f"{path}.lora_B"]
         elif isinstance(module, LowRankExperts):
             for name, nesting in _FUSED.items():
-                a, b = module.factors(name)
-                state[f"{stem}{nesting}.lora_A.weight"] = a.flatten(0, 1)
-                state[f"{stem}{nesting}.lora_B.weight"] = b.permute(1, 2, 0).flatten(1)
+                state[f"{stem}{nesting}.lora_A.weight"] = values[f"{path}.lora_A_{name}"].flatten(0, 1)
+                state[f"{stem}{nesting}.lora_B.weight"] = values[f"{path}.lora_B_{name}"].permute(1, 2, 0).flatten(1)
     return {name: tensor.detach().contiguous() for name, tensor in sorted(state.items())}
 
 
-def save_adapter(model: VisionLanguageModel, folder: Path, base: str) -> None:
-    """Writes the adapters of a model into an existing folder; `base` names the model that they are of."""
+def save_adapter(
+    model: VisionLanguageModel, folder: Path, base: str, values: Mapping[str, Tensor] | None = None
+) -> None:
+    """Writes the adapters of a model into an existing folder; `base` names the model that they are of.
+
+    `values` as of `adapter_state`.
+    """
     adapted = {
         path: module for path, module in model.named_modules() if isinstance(module, LowRankLinear | LowRankExperts)
     }
@@ -79,7 +90,7 @@ def save_adapter(model: VisionLanguageModel, folder: Path, base: str) -> None:
         "target_modules": sorted(set(names.values()) - set(fused)),
         "target_parameters": [f"{name}.{parameter}" for name in fused for parameter in _FUSED] or None,
     }
-    save_file(adapter_state(model), folder / WEIGHTS, metadata={"format": "pt"})
+    save_file(adapter_state(model, values), folder / WEIGHTS, metadata={"format": "pt"})
     (folder / CONFIG).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
 
@@ -95,7 +106,7 @@ def load_adapter(model: VisionLanguageModel, folder: Path) -> None:
     except (OSError, SafetensorError) as error:
         raise SluiceError(f"{path} cannot be read ({error}); the adapter is torn, use another one") from error
     rank, alpha = settings.get("r"), settings.get("lora_alpha")
-    if type(rank) is not int or rank < 1 or type(alpha) not in (int, float) or not alpha > 0:
+    if not isinstance(rank, int) or rank < 1 or not isinstance(alpha, int | float) or not 0 < alpha < math.inf:
         raise SluiceError(
             f"{folder / CONFIG}: r must be at least 1 and lora_alpha positive, got {rank!r} and {alpha!r}"
         )

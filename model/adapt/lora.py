@@ -1,7 +1,7 @@
 """Low-rank adapters (Hu et al. 2021, LoRA, arXiv 2106.09685): y = W x + (alpha / rank) B A x, with W frozen.
 
 B starts at zero, so that an adapted model first equals its base. Adapters of fused experts go through the rows that
-are sorted by expert already: no update the size of the weights is ever built (docs/decisions/0015-adapters.md).
+are sorted by expert already: no update the size of the weights is ever built (docs/decisions/0014-adapters.md).
 """
 
 from __future__ import annotations

@@ -63,5 +63,8 @@ def _prepare_linears(model: VisionLanguageModel, paths: set[str], group: int) ->
         from torchao.quantization.qat import QATConfig
     except ImportError as error:
         raise SluiceError(f"qat needs {error.name}, which is not installed: pip install 'sluice[model]'") from error
-    scheme = Int8DynamicActivationIntxWeightConfig(weight_dtype=torch.int4, weight_granularity=PerGroup(group))
+    scheme = Int8DynamicActivationIntxWeightConfig(
+        weight_dtype=getattr(torch, "int4"),  # noqa: B009  unknown to torch's type stubs
+        weight_granularity=PerGroup(group),
+    )
     quantize_(model, QATConfig(scheme, step="prepare"), filter_fn=lambda module, path: path in paths)

@@ -197,6 +197,11 @@ class SpecialIds:
     im_start: int = -1
     im_end: int = -1
 
+    @property
+    def stops(self) -> tuple[int, ...]:
+        """The tokens that end what is generated: of a document, and of a message."""
+        return tuple(token for token in (self.end_of_text, self.im_end) if token >= 0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ImageConfig:

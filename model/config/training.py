@@ -18,6 +18,8 @@ class OptimizerConfig:
 
     learning_rate: float = 2e-3
     matrix_learning_rate: float = 0.04
+    #: of Muon's products; auto: bfloat16 where the machine multiplies it faster than float32, weights stay float32
+    matrix_precision: Literal["auto", "float32", "bfloat16"] = "auto"
     betas: tuple[float, float] = (0.9, 0.95)
     weight_decay: float = 0.01
     max_grad_norm: float = 1.0
@@ -40,7 +42,8 @@ class AdapterConfig:
     rank: int = 0
     alpha: float = 16.0
     dropout: float = 0.0
-    #: the last part of the adapted modules' names; `experts` adapts every expert of a layer
+    #: the last part of the adapted modules' names; `experts` adapts every expert of a layer; a tower's modules have its
+    #: name in front: visual.qkv, audio_tower.q_proj
     targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj", "experts")
     quantize: Literal["none", "nf4"] = "none"
 
@@ -80,6 +83,18 @@ class ObjectiveConfig:
     max_new_tokens: int = 64
     #: GRPO: the importance ratio is clipped to [1 - clip, 1 + clip]
     clip: float = 0.2
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderConfig:
+    """How batches are made ahead of training. Nothing here changes what a batch holds, or their order."""
+
+    #: threads that read, decode and collate; 0: done by the training thread itself
+    threads: int = 2
+    #: steps that are made ahead, at most
+    steps_ahead: int = 2
+    #: decoded images and clips kept in memory for the next time they come up
+    cache_mib: int = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,4 +144,5 @@ class TrainConfig:
     adapter: AdapterConfig = field(default_factory=AdapterConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     guard: GuardConfig = field(default_factory=GuardConfig)
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
     captions: CaptionEvalConfig = field(default_factory=CaptionEvalConfig)

@@ -73,11 +73,13 @@ def decode_audio(data: bytes) -> np.ndarray:
 
 
 def log_mel(samples: np.ndarray, frames: int) -> torch.Tensor:
-    """[128, frames] log-mel features of 16 kHz samples, cut or filled with silence to `frames` * 10 ms."""
-    wanted = frames * HOP
-    signal = torch.from_numpy(samples[:wanted])
+    """[128, frames] log-mel features of 16 kHz samples, cut or filled with silence to `frames` * 10 ms.
+
+    What is left over after the last whole 10 ms is no frame of its own, but the last window hears it.
+    """
+    signal = torch.from_numpy(samples[: (frames + 1) * HOP - 1])
     # the reflected border of the transform needs more than half a window of signal
-    signal = torch.nn.functional.pad(signal, (0, max(wanted, FFT) - len(signal)))
+    signal = torch.nn.functional.pad(signal, (0, max(0, frames * HOP - len(signal), FFT // 2 + 1 - len(signal))))
     spectrum = torch.stft(signal, FFT, HOP, window=torch.hann_window(FFT), return_complex=True, center=True)
     power = spectrum[:, :frames].abs().square()
     mel = (mel_filters() @ power).clamp(min=1e-10).log10()

@@ -9,17 +9,17 @@ import numpy as np
 import torch
 
 from model.batch import Audios, Batch, Images
-from model.data.audio import decode_audio, log_mel
 from model.data.dataset import Sequence, VideoPart
-from model.data.images import open_image, patchify
+from model.data.media import MediaCache
 from model.data.positions import VisionSpan, document_positions, image_tokens, woven
 from schemas.shard import audio_tokens
 
 IGNORE = -100
 
 
-def collate(sequences: Items[Sequence]) -> Batch:
-    """One training batch: all documents of all sequences, end to end."""
+def collate(sequences: Items[Sequence], media: MediaCache | None = None) -> Batch:
+    """One training batch: all documents of all sequences, end to end. `media` keeps what was decoded for the next."""
+    media = media or MediaCache(0)
     tokens, targets, positions = [], [], []
     lengths: list[int] = []
     patches, grids, image_rows = [], [], []
@@ -40,7 +40,7 @@ def collate(sequences: Items[Sequence]) -> Batch:
             inside = [replace(s, offset=s.offset - first) for s in spans if first <= s.offset < end]
             positions.append(document_positions(length, sorted(inside, key=lambda span: span.offset)))
         for part in sequence.images:
-            patches.append(patchify(open_image(part.data), part.grid))
+            patches.append(media.image(part))
             grids.append(part.grid)
             image_rows.append(np.arange(image_tokens(part.grid)) + start + part.offset)
         for video in sequence.videos:
@@ -49,13 +49,13 @@ def collate(sequences: Items[Sequence]) -> Batch:
             rows, sound_rows = video_rows(video)
             image_rows.append(rows + start)
             if video.sound is not None:
-                mels.append(log_mel(decode_audio(video.sound.data), video.sound.frames))
+                mels.append(media.audio(video.sound))
                 frames.append(video.sound.frames)
                 audio_rows.append(sound_rows + start)
         for clip in sequence.audios:
             if not clip.frames:  # shorter than a frame: it has no placeholder either
                 continue
-            mels.append(log_mel(decode_audio(clip.data), clip.frames))
+            mels.append(media.audio(clip))
             frames.append(clip.frames)
             audio_rows.append(np.arange(audio_tokens(clip.frames)) + start + clip.offset)
         tokens.append(ids)

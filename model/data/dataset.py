@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence as Items
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from pathlib import Path
@@ -39,10 +40,11 @@ def special_ids(ids: dict[str, int], where: str) -> SpecialIds:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a model must know about the data it is trained on."""
+    """What a model must know about the data it is trained on; `folder` is the first where several are joined."""
 
     folder: Path
     fingerprint: str
+    tokenizer_fingerprint: str
     sequence_length: int
     vocab_size: int
     special: SpecialIds
@@ -65,12 +67,42 @@ def dataset_info(folder: Path) -> DatasetInfo:
         fingerprint=f"{manifest.run_fingerprint}-{manifest.forgotten}"
         if manifest.forgotten
         else manifest.run_fingerprint,
+        tokenizer_fingerprint=manifest.tokenizer.fingerprint,
         sequence_length=manifest.sequence_length,
         vocab_size=manifest.tokenizer.vocab_size,
         special=special_ids(manifest.tokenizer.special_ids, str(folder)),
         image=ImageConfig(min_pixels=manifest.image.min_pixels, max_pixels=manifest.image.max_pixels),
         tokenizer=folder / manifest.tokenizer.path,
         shards=tuple(folder / entry.path for entry in manifest.shards),
+    )
+
+
+def joined(infos: Items[DatasetInfo]) -> DatasetInfo:
+    """Several datasets as one: the rows of the first, then of the second …
+
+    Raises SchemaError when they were not made with one tokenizer, or one is named twice.
+    """
+    first = infos[0]
+    for i, info in enumerate(infos[1:], 1):
+        mine = (info.tokenizer_fingerprint, info.vocab_size, info.special)
+        if mine != (first.tokenizer_fingerprint, first.vocab_size, first.special):
+            raise SchemaError(
+                f"{info.folder} was made with another tokenizer than {first.folder} ({info.vocab_size:,} and "
+                f"{first.vocab_size:,} tokens): the same id would mean two things; curate both with one tokenizer"
+            )
+        if any(info.fingerprint == other.fingerprint for other in infos[:i]):
+            raise SchemaError(f"{info.folder} is given twice, or is a copy: its rows would be held out and trained on")
+    if len(infos) == 1:
+        return first
+    return replace(
+        first,
+        fingerprint="+".join(info.fingerprint for info in infos),
+        sequence_length=max(info.sequence_length for info in infos),
+        image=ImageConfig(
+            min_pixels=min(info.image.min_pixels for info in infos),
+            max_pixels=max(info.image.max_pixels for info in infos),
+        ),
+        shards=tuple(shard for info in infos for shard in info.shards),
     )
 
 
@@ -145,7 +177,10 @@ class TokenShards:
     """All sequences of a dataset, in shard order, read from memory-mapped files as they are asked for."""
 
     def __init__(self, paths: tuple[Path, ...]) -> None:
-        self._batches: list[pa.RecordBatch] = [b for path in paths for b in open_shard(path).to_batches()]
+        tables = [open_shard(path) for path in paths]
+        self._paths = paths
+        self._file_ends = list(accumulate(table.num_rows for table in tables))
+        self._batches: list[pa.RecordBatch] = [b for table in tables for b in table.to_batches()]
         self._ends = list(accumulate(b.num_rows for b in self._batches))
 
     def __len__(self) -> int:
@@ -159,12 +194,25 @@ class TokenShards:
         ]
         return np.concatenate(counts) > 0 if counts else np.zeros(0, bool)
 
-    def __getitem__(self, row: int) -> Sequence:
+    def _find(self, row: int) -> tuple[pa.RecordBatch, int]:
+        """The record batch that holds a row, and the row's place in it."""
         if not 0 <= row < len(self):
             raise IndexError(row)
         which = bisect_right(self._ends, row)
         batch = self._batches[which]
-        local = row - (self._ends[which] - batch.num_rows)
+        return batch, row - (self._ends[which] - batch.num_rows)
+
+    def place(self, row: int) -> str:
+        """A row for people: its file, its place there, the documents it holds."""
+        batch, local = self._find(row)
+        file = bisect_right(self._file_ends, row)
+        first = self._file_ends[file - 1] if file else 0
+        documents = batch.column("source_ids")[local].as_py()
+        more = f" and {len(documents) - 8} more" if len(documents) > 8 else ""
+        return f"{self._paths[file]} row {row - first} (documents {', '.join(documents[:8])}{more})"
+
+    def __getitem__(self, row: int) -> Sequence:
+        batch, local = self._find(row)
         lengths = tuple(batch.column("document_lengths")[local].as_py())
         ids = batch.column("input_ids")[local].values.to_numpy(zero_copy_only=True)
         return Sequence(

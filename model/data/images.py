@@ -19,6 +19,9 @@ PATCH, MERGE, TEMPORAL = 16, 2, 2
 FACTOR = PATCH * MERGE
 MAX_ASPECT = 200
 
+#: what each 8-bit value becomes: mean and deviation 0.5, rounded where the reference rounds
+_NORMALISED = ((np.arange(256) * (1 / 255)).astype(np.float32) - np.float32(0.5)) / np.float32(0.5)
+
 _ORIENTATION_TAG = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -80,6 +83,11 @@ def grid_for(image: Image.Image, config: ImageConfig) -> tuple[int, int, int]:
     return 1, height // PATCH, width // PATCH
 
 
+def fit(image: Image.Image, grid: tuple[int, int, int]) -> Image.Image:
+    """An image resized to its grid; one that fits already is copied as it is."""
+    return image.resize((grid[2] * PATCH, grid[1] * PATCH), Image.Resampling.BICUBIC)
+
+
 def patchify(image: Image.Image, grid: tuple[int, int, int]) -> np.ndarray:
     """[h*w, 3*2*16*16] float32: rows in merge-block order, features ordered channel, frame, y, x.
 
@@ -93,6 +101,5 @@ def patchify(image: Image.Image, grid: tuple[int, int, int]) -> np.ndarray:
 def frame_blocks(image: Image.Image, grid: tuple[int, int, int]) -> np.ndarray:
     """[h/2, w/2, 2, 2, 3, 16, 16] float32: block row and column, row and column within it, channel, y, x."""
     _, h, w = grid
-    resized = image.resize((w * PATCH, h * PATCH), Image.Resampling.BICUBIC)
-    pixels = (np.asarray(resized, dtype=np.float32) - 127.5) / 127.5
+    pixels = _NORMALISED[np.asarray(fit(image, grid))]
     return pixels.reshape(h // MERGE, MERGE, PATCH, w // MERGE, MERGE, PATCH, 3).transpose(0, 3, 1, 4, 6, 2, 5)

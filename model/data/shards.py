@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,14 @@ class HoldoutSplit:
         return self._order[self.held_out + index]
 
 
+@dataclass(frozen=True)
+class Pick:
+    """A sequence chosen, not read yet: its dataset row, and whether its documents of text alone are left out."""
+
+    row: int
+    media_only: bool
+
+
 class SequenceReader:
     """An endless, resumable iterator over training sequences, shuffled anew each epoch.
 
@@ -61,13 +70,25 @@ class SequenceReader:
         return self
 
     def __next__(self) -> Sequence:
+        return self.read(self.pick())
+
+    def pick(self) -> Pick:
+        """Chooses the next sequence and moves on; costs no reading."""
         if self.index == len(self):
             self.epoch, self.index = self.epoch + 1, 0
             self._order = self._permutation()
         place = self._order[self.index]
         self.index += 1
-        sequence = self._shards[int(self._rows[place])]
-        return sequence if place < self._split.training else sequence.media_documents()
+        return Pick(int(self._rows[place]), media_only=place >= self._split.training)
+
+    def read(self, pick: Pick) -> Sequence:
+        """The sequence of a pick; may be called by several threads."""
+        sequence = self._shards[pick.row]
+        return sequence.media_documents() if pick.media_only else sequence
+
+    def place(self, row: int) -> str:
+        """Where a dataset row is on disk, and which documents it holds."""
+        return self._shards.place(row)
 
     def state_dict(self) -> dict[str, Any]:
         """Where the reader stands."""

@@ -1,4 +1,4 @@
-"""Captions of unseen pictures against the true ones."""
+"""What a model says of unseen pictures and sounds, against the true captions and transcripts."""
 
 from __future__ import annotations
 
@@ -7,29 +7,34 @@ import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from schemas.errors import SluiceError
 
-_IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp"})
+Kind = Literal["image", "audio"]
+_SUFFIXES = {
+    "image": frozenset({".png", ".jpg", ".jpeg", ".webp"}),
+    "audio": frozenset({".wav", ".flac", ".ogg", ".mp3"}),
+}
 _ARTICLES = frozenset({"a", "an", "the"})
 
 
 @dataclass(frozen=True)
 class CaptionPair:
-    """An encoded image and its true caption."""
+    """An encoded image or clip and its true caption or transcript."""
 
     key: str
-    image: bytes
+    media: bytes
     caption: str
 
 
-def read_caption_pairs(path: Path, limit: int) -> list[CaptionPair]:
-    """The first `limit` pairs, by key, of a WebDataset tar or of all tars in a folder.
+def read_caption_pairs(path: Path, limit: int, kind: Kind = "image") -> list[CaptionPair]:
+    """The first `limit` pairs of media of a kind, by key, of a WebDataset tar or of all tars in a folder.
 
     Raises SluiceError when there is no tar, one is torn, or none holds a pair.
     """
     tars = sorted(path.glob("*.tar")) if path.is_dir() else [path]
-    images: dict[str, bytes] = {}
+    media: dict[str, bytes] = {}
     captions: dict[str, str] = {}
     for tar_path in tars:
         try:
@@ -40,16 +45,17 @@ def read_caption_pairs(path: Path, limit: int) -> list[CaptionPair]:
                     if stream is None:
                         continue
                     key = f"{tar_path.name}/{name.with_suffix('')}"
-                    if name.suffix.lower() in _IMAGE_SUFFIXES:
-                        images[key] = stream.read()
+                    if name.suffix.lower() in _SUFFIXES[kind]:
+                        media[key] = stream.read()
                     elif name.suffix == ".txt":
                         captions[key] = stream.read().decode("utf-8", "replace").strip()
         except (OSError, tarfile.TarError) as error:
-            raise SluiceError(f"{tar_path} cannot be read as a tar of image-caption pairs ({error})") from error
-    keys = sorted(images.keys() & captions.keys())[:limit]
+            raise SluiceError(f"{tar_path} cannot be read as a tar of {kind}-caption pairs ({error})") from error
+    keys = sorted(media.keys() & captions.keys())[:limit]
     if not keys:
-        raise SluiceError(f"{path} holds no image-caption pair (NAME.png or .jpg with NAME.txt, in a .tar)")
-    return [CaptionPair(key, images[key], captions[key]) for key in keys]
+        endings = ", ".join(sorted(_SUFFIXES[kind]))
+        raise SluiceError(f"{path} holds no {kind}-caption pair (NAME with one of {endings}, and NAME.txt, in a .tar)")
+    return [CaptionPair(key, media[key], captions[key]) for key in keys]
 
 
 #: What a caption says, as an ordered list whatever its phrasing; None for a caption it does not understand.
@@ -63,7 +69,7 @@ class CaptionScores:
     `attribute_accuracy`: share of the truth's facts found at the same place in the caption's.
     """
 
-    images: int
+    pairs: int
     exact_match: float
     attribute_accuracy: float
     same_words: float
@@ -84,11 +90,11 @@ def score_captions(
     facts: Facts = lambda caption: None,
     examples: int = 5,
 ) -> CaptionScores:
-    """Scores what `caption` says about the images of `pairs`.
+    """Scores what `caption` says about the media of `pairs`.
 
     Facts of a truth that `facts` does not understand are its words, articles aside.
     """
-    found = caption([pair.image for pair in pairs])
+    found = caption([pair.media for pair in pairs])
     exact, same, right, total = 0, 0, 0, 0
     for pair, text in zip(pairs, found, strict=True):
         truth = facts(pair.caption)
@@ -99,7 +105,7 @@ def score_captions(
         right += sum(a == b for a, b in zip(truth, said, strict=False))
         total += len(truth)
     return CaptionScores(
-        images=len(pairs),
+        pairs=len(pairs),
         exact_match=exact / len(pairs),
         attribute_accuracy=right / max(total, 1),
         same_words=same / len(pairs),

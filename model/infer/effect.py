@@ -40,4 +40,5 @@ def compare(before: VisionLanguageModel, after: VisionLanguageModel, batches: It
         tokens += len(rows)
     if not tokens:
         raise SluiceError("the held-out sequences have no token to score; give a dataset with more of them")
-    return Effect(*(sums / tokens).tolist(), tokens)
+    loss_before, loss_after, divergence, same_choice = (sums / tokens).tolist()
+    return Effect(loss_before, loss_after, divergence, same_choice, tokens)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from collections.abc import Sequence as Items
 from pathlib import Path
+from typing import Any
 
+from model.data.answer import read_answer
 from model.data.collate import collate
 from model.data.dataset import Sequence
 from model.data.tokenizer import Prompts, load_tokenizer
@@ -14,14 +16,12 @@ from model.infer.opening import open_model, open_side_files
 from model.infer.sampling import GREEDY, Sampling, streams
 from model.net.vlm import VisionLanguageModel
 
-__all__ = ["Sampling", "TextGenerator", "generate"]
-
 #: prompts prefilled together
 BATCH = 32
 
 
 def generate(model: VisionLanguageModel, prompts: Items[Sequence], sampling: Sampling = GREEDY) -> Iterator[list[int]]:
-    """Yields the new tokens of each prompt, in order, without the end-of-text token.
+    """Yields the new tokens of each prompt, in order, without the token that ended them (`SpecialIds.stops`).
 
     What a prompt is continued with depends on it, the sampling and its place among the prompts alone.
     """
@@ -30,7 +30,7 @@ def generate(model: VisionLanguageModel, prompts: Items[Sequence], sampling: Sam
     for start in range(0, len(prompts), BATCH):
         part = slice(start, start + BATCH)
         batch = collate(prompts[part]).to(device)
-        yield from decode(model, batch, sampling, generators[part], [model.config.special.end_of_text])
+        yield from decode(model, batch, sampling, generators[part], model.config.special.stops)
 
 
 class TextGenerator:
@@ -52,6 +52,19 @@ class TextGenerator:
         """The continuation of a prompt; `images` and `audios` are encoded files."""
         (tokens,) = generate(self.model, [self._prompts.build(text, images, audios)], sampling)
         return self._prompts.codec.decode(tokens)
+
+    def chat(
+        self,
+        messages: Any,
+        tools: Any = None,
+        thinking: bool | None = None,
+        sampling: Sampling = GREEDY,
+    ) -> dict[str, Any]:
+        """The assistant's next message of a conversation (model.data.answer); media are given as encoded files."""
+        prompt = self._prompts.chat(messages, tools, thinking)
+        (tokens,) = generate(self.model, [prompt], sampling)
+        codec = self._prompts.codec
+        return read_answer(codec.spell(tokens), is_thinking=codec.chat_format == "thinking")
 
     def caption(self, images: Items[bytes], max_new_tokens: int) -> list[str]:
         """Greedy captions of encoded images."""

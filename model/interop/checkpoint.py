@@ -161,8 +161,9 @@ def _token_ids(folder: Path) -> dict[str, int]:
     if not (folder / TOKENIZER).exists():
         return {}
     added = read_json(folder, TOKENIZER).get("added_tokens")
-    tokens = {t.get("content"): t.get("id") for t in added if isinstance(t, dict)} if isinstance(added, list) else {}
-    return {name: tokens[token] for name, token in TOKEN_NAMES.items() if type(tokens.get(token)) is int}
+    tokens = [t for t in added if isinstance(t, dict)] if isinstance(added, list) else []
+    ids = {str(t.get("content")): t["id"] for t in tokens if type(t.get("id")) is int}
+    return {name: ids[token] for name, token in TOKEN_NAMES.items() if token in ids}
 
 
 def parameter_shapes(config: ModelConfig) -> dict[str, Shape]:

@@ -138,14 +138,16 @@ class Attention(nn.Module):
         q = self.q_norm.turned(self.q_proj(x).unflatten(-1, (-1, self.head_dim)), rope)
         k = self.k_norm.turned(self.k_proj(x).unflatten(-1, (-1, self.head_dim)), rope)
         v = self.v_proj(x).unflatten(-1, (-1, self.head_dim))
-        if cache is None or cache.is_empty:
-            if cache is not None:
-                cache.extend(k, v)
-            assert segments is not None
-            out = segment_attention(q, k, v, segments, causal=True, window=self.window)
-        else:
-            out = cached_attention(q, k, v, cache)
-        return self.o_proj(out.flatten(-2))
+        return self.o_proj(self.attend(q, k, v, segments, cache).flatten(-2))
+
+    def attend(self, q: Tensor, k: Tensor, v: Tensor, segments: Segments | None, cache: LayerCache | None) -> Tensor:
+        """q [T, H, D], k and v [T, K, D] -> [T, H, D]: what depends on how the tokens are cut into documents."""
+        if cache is not None and not cache.is_empty:
+            return cached_attention(q, k, v, cache)
+        if cache is not None:
+            cache.extend(k, v)
+        assert segments is not None
+        return segment_attention(q, k, v, segments, causal=True, window=self.window)
 
 
 class TowerAttention(nn.Module):

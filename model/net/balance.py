@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from model.net.moe import BIAS_UNIT, Router, Routing
+
+_EVEN = 1e-6
+
+
+def pooled(
+    routings: Sequence[Routing], targets: Tensor, total: Callable[[Tensor], Tensor]
+) -> tuple[list[Routing], Tensor]:
+    """The routings, and the number of targets, of a batch whose parts lie on several ranks, in one exchange.
+
+    `total` sums a float32 vector over the ranks, and hands its gradient back as it is: each rank's loss then is that
+    of the whole batch, and its gradient that of its own tokens, so that gradients are to be summed over ranks.
+    """
+    own = [
+        t
+        for r in routings
+        for t in (r.assignments, r.probabilities, r.squared_normalisers, targets.new_tensor(r.tokens))
+    ]
+    sizes = [t.numel() for t in own] + [1]
+    parts = total(torch.cat([t.reshape(-1).float() for t in [*own, targets]])).split(sizes)
+    layers = [parts[i : i + 4] for i in range(0, len(own), 4)]
+    found = [Routing(a.detach(), p, z.squeeze(0), n.detach().squeeze(0)) for a, p, z, n in layers]
+    return found, parts[-1].detach().squeeze(0)
 
 
 def load_balancing_loss(routings: Sequence[Routing]) -> Tensor:
@@ -44,4 +66,7 @@ def update_balancing(model: nn.Module, loads: Tensor, rate: float) -> None:
     step = round(rate / BIAS_UNIT)
     for router, load in zip(routers, loads, strict=True):
         if router.bias is not None:
-            router.bias.add_(step * torch.sign(load.mean() - load).to(router.bias))
+            error = load.mean() - load
+            # an even load is even up to rounding, which depends on how many ranks it was summed over
+            error = torch.where(error.abs() < _EVEN, 0.0, error)
+            router.bias.add_(step * torch.sign(error).to(router.bias))

@@ -73,7 +73,7 @@ def few_experts(
     hidden = torch.empty(len(chosen), down.shape[2])
     y = torch.zeros(x.shape)
     rows, values = array(x.float().contiguous()), len(chosen) * down[0].numel()
-    scales = [t.numpy() for t in (gate_up_scale, down_scale)]
+    scales = [array(t) for t in (gate_up_scale, down_scale)]
     over_rows(
         kernels.experts_in,
         down.shape[2],

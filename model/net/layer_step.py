@@ -67,7 +67,7 @@ def layer_step(layer: Any, x: Tensor, rope: tuple[Tensor, Tensor], cache: StepCa
         moe.gate.top_k,
         moe.gate.normalise,
         tuple(array(w) for w in experts[:2]),
-        tuple(_NOTHING_2D if s is None else s.numpy() for s in experts[2:]),
+        tuple(_NOTHING_2D if s is None else array(s) for s in experts[2:]),
     )
     return y.to(x.dtype)
 

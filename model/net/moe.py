@@ -28,7 +28,7 @@ class Routing:
     assignments: Tensor  # [E] (token, slot) pairs sent to each expert; carries no gradient
     probabilities: Tensor  # [E] softmax mass of each expert
     squared_normalisers: Tensor  # [] logsumexp(logits)^2
-    tokens: int
+    tokens: int | Tensor
 
 
 class Router(nn.Module):
@@ -75,6 +75,7 @@ class Experts(nn.Module):
     def __init__(self, config: TextConfig) -> None:
         super().__init__()
         experts, d, width = config.num_experts, config.hidden_size, config.moe_intermediate_size
+        #: of the layer; a rank that shares it with others holds fewer
         self.num_experts = experts
         self.gate_up_proj = nn.Parameter(torch.empty(experts, 2 * width, d))
         self.down_proj = nn.Parameter(torch.empty(experts, d, width))

@@ -19,7 +19,8 @@ VALUES_A_THREAD = 1 << 18
 def array(tensor: Tensor) -> np.ndarray:
     """The memory of a CPU tensor, bfloat16 as uint16."""
     tensor = tensor.detach()
-    return tensor.view(torch.uint16).numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
+    # not tensor.numpy(): it pins the storage for good, which sharded training frees between steps
+    return np.from_dlpack(tensor.view(torch.uint16) if tensor.dtype == torch.bfloat16 else tensor)
 
 
 def over_rows(kernel: Callable[..., None], rows: int, block: int, values: int, *arguments: object) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,7 +13,7 @@ from model.batch import Batch
 from model.config import ModelConfig
 from model.net.attention import LayerCache
 from model.net.audio import AudioTower
-from model.net.balance import expert_load, load_balancing_loss, z_loss
+from model.net.balance import expert_load, load_balancing_loss, pooled, z_loss
 from model.net.decoder import Decoder
 from model.net.loss import IGNORE, linear_cross_entropy
 from model.net.moe import Router, Routing
@@ -50,6 +50,9 @@ class Backbone(nn.Module):
 class VisionLanguageModel(nn.Module):
     """A mixture-of-experts decoder that reads text, images and audio."""
 
+    #: set where a batch's parts lie on several ranks; see model.net.balance.pooled
+    sum_over_ranks: Callable[[Tensor], Tensor] | None = None
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
@@ -72,12 +75,14 @@ class VisionLanguageModel(nn.Module):
                 raise SluiceError("this model has no vision tower, but the batch holds images")
             features, deepstack = self.model.visual(batch.images.patches.to(x.dtype), batch.images.grids)
             rows = batch.images.rows
-            x = x.index_copy(0, rows, features)
+            # an image that has no rows only keeps the tower's gradients alike on all ranks (model.train.level)
+            x = x.index_copy(0, rows, features[: len(rows)])
+            deepstack = [level[: len(rows)] for level in deepstack]
         if batch.audios is not None:
             if self.model.audio_tower is None:
                 raise SluiceError("this model has no audio tower, but the batch holds audio")
             features = self.model.audio_tower(batch.audios.mel.to(x.dtype), batch.audios.frames)
-            x = x.index_copy(0, batch.audios.rows, features)
+            x = x.index_copy(0, batch.audios.rows, features[: len(batch.audios.rows)])
         return decoder(x, batch.positions, batch.lengths, deepstack, rows, caches)
 
     def logits(self, batch: Batch, caches: Sequence[LayerCache] | None = None, *, last_only: bool = False) -> Tensor:
@@ -102,9 +107,11 @@ class VisionLanguageModel(nn.Module):
         if not routings:
             zero = language.new_zeros(())
             return Losses(language, language, zero, zero, language.new_zeros(0, self.config.text.num_experts))
+        own = (batch.targets != IGNORE).sum()
+        if self.sum_over_ranks is not None:
+            routings, own = pooled(routings, own, self.sum_over_ranks)
         balance, z = load_balancing_loss(routings), z_loss(routings)
         routing = self.config.text.router_aux_loss_coef * balance + self.config.text.router_z_loss_coef * z
-        own = (batch.targets != IGNORE).sum()
         share = own / (own.clamp(min=1) if denominator is None else max(denominator, 1))
         return Losses(language + share * routing, language, balance, z, expert_load(routings))
 

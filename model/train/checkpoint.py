@@ -1,6 +1,9 @@
-"""Checkpoints: model, optimizer and reader in one folder, made elsewhere and renamed into place, so never half there.
+"""Checkpoints: written while training goes on, elsewhere, and renamed into place, so that none is ever half there.
 
-checkpoints/step-000400/   config.json  model.safetensors  tokenizer.json  …  optimizer.safetensors  training.json
+checkpoints/step-000400/   what opens as a model   training/
+
+training/ holds what only a resumed run needs: shards of the state (model.train.storage) and training.json, which says
+whose they are and lists them. It can be resumed by any number of ranks.
 """
 
 from __future__ import annotations
@@ -8,50 +11,105 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from model.interop import checkpoints, load_model, save_checkpoint_files
-from model.net.vlm import VisionLanguageModel
-from model.train.optim import Optimizer
+from model.interop import checkpoints
+from model.train.ranks import Ranks
+from model.train.storage import ENDING, finish_writing, read_shards, write_shards
 from schemas.errors import SluiceError
+
+TRAINING = "training"
+_PROGRESS = "training.json"
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands. `run` identifies configuration and data: a checkpoint continues no other run."""
+    """Where a run stands, as JSON. `run` identifies configuration and data: a checkpoint continues no other run."""
 
     step: int
     run: dict[str, Any]
-    reader: dict[str, Any]
+    objective: dict[str, Any]
+    guard: dict[str, Any]
 
 
-def save_checkpoint(
-    folder: Path, model: VisionLanguageModel, optimizer: Optimizer, progress: Progress, tokenizer: Path, keep: int
-) -> Path:
-    """Writes a checkpoint and removes all but the newest `keep`; returns its folder."""
-    final = folder / "checkpoints" / f"step-{progress.step:06d}"
-    temporary = final.with_name(f".{final.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save_checkpoint_files(model, temporary, tokenizer)
-    save_file(optimizer.state_tensors(), temporary / "optimizer.safetensors")
-    state = {"step": progress.step, "run": progress.run, "reader": progress.reader, "optimizer_steps": optimizer.steps}
-    (temporary / "training.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
-    for path in temporary.rglob("*"):
-        if path.is_file():
-            _sync(path)
+class Checkpointer:
+    """Writes a run's checkpoints, one at a time, and keeps the newest `keep` of them. Used alike by every rank."""
+
+    def __init__(self, folder: Path, ranks: Ranks, keep: int) -> None:
+        self._folder, self._ranks, self._keep = folder, ranks, max(keep, 1)
+        self._finisher = ThreadPoolExecutor(1, "checkpoint")
+        self._pending: Future[None] | None = None
+        self._step = 0
+
+    def save(self, state: Mapping[str, Tensor], progress: Progress, write_model: Callable[[Path], None]) -> None:
+        """Copies the state to memory and returns; the rest is done meanwhile, and `wait` tells how it went.
+
+        `write_model(folder)` is called once, on rank 0, when the shards are in folder/training: what it writes beside
+        them is part of the checkpoint. It runs while training does, so it may look at nothing that training changes.
+        Waits for the checkpoint before, and raises what `wait` does.
+        """
+        self.wait()
+        self._step = progress.step
+        final = self._folder / "checkpoints" / f"step-{progress.step:06d}"
+        temporary = final.with_name(f".{final.name}.tmp")
+        # a folder with its name is whole, and a run has one state at a step
+        if not self._ranks.on_first(lambda: _prepare(final, temporary)):
+            return
+        writing = write_shards(temporary / TRAINING, state, self._ranks)
+
+        def finish() -> None:
+            finish_writing(writing)
+            if self._ranks.is_first:
+                _write_progress(temporary / TRAINING, progress)
+                write_model(temporary)
+                _commit(temporary, final)
+                for old in checkpoints(self._folder)[: -self._keep]:
+                    shutil.rmtree(old)
+
+        self._pending = self._finisher.submit(finish)
+
+    def wait(self) -> None:
+        """Waits for the checkpoint under way; raises SluiceError when it could not be written."""
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        try:
+            self._ranks.together(pending.result)
+        except OSError as error:
+            raise SluiceError(
+                f"the checkpoint of step {self._step} could not be written to {self._folder}: {error}; "
+                "those before it are whole"
+            ) from error
+
+
+def _prepare(final: Path, temporary: Path) -> bool:
     if final.exists():
-        shutil.rmtree(final)
+        return False
+    # what a killed run left half done, of this step or another
+    for left in final.parent.glob(".step-*.tmp"):
+        shutil.rmtree(left)
+    (temporary / TRAINING).mkdir(parents=True)
+    return True
+
+
+def _write_progress(folder: Path, progress: Progress) -> None:
+    shards = {path.name: path.stat().st_size for path in sorted(folder.glob(f"*{ENDING}"))}
+    text = json.dumps(asdict(progress) | {"shards": shards}, indent=2, ensure_ascii=False)
+    (folder / _PROGRESS).write_text(text + "\n", encoding="utf-8")
+
+
+def _commit(temporary: Path, final: Path) -> None:
+    """Renames a finished folder into place once all of it is on the disk."""
+    for path in [*temporary.rglob("*"), temporary]:
+        _sync(path)
     os.replace(temporary, final)
     _sync(final.parent)
-    for old in checkpoints(folder)[: -max(keep, 1)]:
-        shutil.rmtree(old)
-    return final
 
 
 def _sync(path: Path) -> None:
@@ -62,28 +120,40 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def restore_checkpoint(
-    path: Path, run: dict[str, Any], optimizer_for: Any
-) -> tuple[VisionLanguageModel, Optimizer, Progress]:
-    """Reads a checkpoint back; `optimizer_for(model)` makes the empty optimizer.
+def read_progress(checkpoint: Path, run: dict[str, Any]) -> Progress:
+    """Where the run that wrote `checkpoint` stood.
 
-    Raises SluiceError when the checkpoint is torn or belongs to another run.
+    Raises SluiceError when the checkpoint is torn, or belongs to another run than `run`.
     """
+    folder = checkpoint / TRAINING
     try:
-        state = json.loads((path / "training.json").read_text(encoding="utf-8"))
-        tensors = load_file(path / "optimizer.safetensors")
-    except (OSError, ValueError, SafetensorError) as error:
+        raw = json.loads((folder / _PROGRESS).read_text(encoding="utf-8"))
+        shards = {str(name): int(size) for name, size in raw.pop("shards").items()}
+        progress = Progress(**raw)
+        if type(progress.step) is not int or not all(
+            isinstance(part, dict) for part in (progress.run, progress.objective, progress.guard)
+        ):
+            raise ValueError("it does not have the form of one")
+        there = {path.name: path.stat().st_size for path in folder.glob(f"*{ENDING}")}
+        wrong = sorted(name for name in shards.keys() | there.keys() if shards.get(name) != there.get(name))
+        if wrong:
+            raise ValueError(f"{wrong[0]} is {there.get(wrong[0], 0)} bytes, not {shards.get(wrong[0], 0)}")
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise SluiceError(
-            f"{path} cannot be resumed ({error}); remove it to go on from the checkpoint before"
+            f"{checkpoint} cannot be resumed ({error}); remove it to go on from the checkpoint before"
         ) from error
-    saved = state["run"]
-    differing = [key for key in run if saved.get(key) != run[key]]
+    differing = [key for key in run if progress.run.get(key) != run[key]]
     if differing:
         raise SluiceError(
-            f"{path} belongs to a run with another {' and '.join(differing)}; "
+            f"{checkpoint} belongs to a run with another {' and '.join(differing)}; "
             "give a new output folder, or the configuration and data it was started with"
         )
-    model = load_model(path)
-    optimizer = optimizer_for(model)
-    optimizer.load_state_tensors(tensors, state["optimizer_steps"])
-    return model, optimizer, Progress(state["step"], saved, state["reader"])
+    return progress
+
+
+def read_state(checkpoint: Path, state: Mapping[str, Tensor], ranks: Ranks) -> None:
+    """Fills the tensors of a run, plain or DTensors, with what `checkpoint` holds; every rank calls it.
+
+    Raises SluiceError when a shard is torn, or does not hold what is asked for.
+    """
+    read_shards(checkpoint / TRAINING, state, ranks)

@@ -1,30 +1,59 @@
 """A training run: a function of configuration, data and seed, that can be killed at any moment and resumed.
 
-OUT/  metrics.jsonl  checkpoints/step-NNNNNN/  summary.json
+OUT/  metrics.jsonl  tensorboard/  checkpoints/step-NNNNNN/  summary.json  stopped.json
+
+The loop only puts the pieces together. What is learned: model.train.objective. A step's gradients: step, gradients.
+Weights: optim. Where it starts: start. When it stops by itself: guard. What is written: metrics, checkpoint.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from model.batch import Batch
-from model.config import TrainConfig, preset, to_dict
-from model.data.collate import collate
-from model.data.dataset import DatasetInfo, TokenShards, dataset_info
-from model.data.shards import HoldoutSplit, SequenceReader
-from model.interop import checkpoints
-from model.net.vlm import VisionLanguageModel, build, count_parameters
-from model.train.checkpoint import Progress, restore_checkpoint, save_checkpoint
-from model.train.held_out import held_out_loss
+import torch
+
+from model.config import TrainConfig, to_dict
+from model.data.dataset import DatasetInfo, dataset_info, joined
+from model.interop import checkpoints, load_model
+from model.net.balance import update_balancing
+from model.net.vlm import VisionLanguageModel, count_parameters
+from model.train.checkpoint import Checkpointer, Progress, read_progress, read_state
+from model.train.gradients import Gradients, clip_, not_finite
+from model.train.guard import Guard, RunStopped, stop
+from model.train.metrics import Sink, held_out_line, open_sinks, training_line
+from model.train.objective import MakeObjective, NextToken, Setting
 from model.train.optim import Optimizer
+from model.train.ranks import Ranks
 from model.train.schedule import rate_factor
+from model.train.start import PRECISIONS, place, prepare, starting_model
+from model.train.state import model_writer, run_state
+from model.train.step import forward_backward
 from schemas.errors import SluiceError
+
+#: settings that may differ between a run and its continuation: they do not change what is learned
+_FREE = frozenset(
+    {
+        "log_every_steps",
+        "evaluate_every_steps",
+        "max_holdout_sequences",
+        "checkpoint_every_steps",
+        "keep_checkpoints",
+        "tensorboard",
+        "activation_checkpointing",
+        "loader",
+        "parallel",
+        "captions",
+    }
+)
+
+_SEED_MASK = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -43,57 +72,62 @@ class Summary:
     checkpoint: str
 
 
-class Metrics:
-    """metrics.jsonl: one line a measurement; a resumed run first drops the lines after its checkpoint."""
-
-    def __init__(self, path: Path, step: int) -> None:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= step]
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        os.replace(temporary, path)
-        self._file = path.open("a", encoding="utf-8")
-
-    def write(self, line: dict[str, Any]) -> None:
-        """Appends one line."""
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
-
-    def close(self) -> None:
-        """Closes the file."""
-        self._file.close()
-
-
 class Run:
     """One training run in a folder; continues from its newest checkpoint when there is one."""
 
-    def __init__(self, config: TrainConfig, data: Path, out: Path) -> None:
-        _check(config)
-        self.config, self.out = config, out
-        self.info: DatasetInfo = dataset_info(data)
-        shards = TokenShards(self.info.shards)
-        self._split = HoldoutSplit(len(shards), config.holdout_ratio)
-        self._shards = shards
-        self._reader = SequenceReader(shards, self._split, config.seed, config.media_repeats)
-        # what may differ between a run and its continuation: how often it reports, evaluates and saves
-        trained = {k: v for k, v in to_dict(config).items() if k not in _REPORTING}
-        self._identity = {"configuration": json.loads(json.dumps(trained)), "data": self.info.fingerprint}
-        found = checkpoints(out)
+    def __init__(
+        self,
+        config: TrainConfig,
+        data: Path | Sequence[Path],
+        out: Path,
+        objective: MakeObjective = NextToken,
+        ranks: Ranks | None = None,
+    ) -> None:
+        _check(config, ranks or Ranks())
+        self.config, self.out, self.ranks = config, out, ranks or Ranks()
+        self.info: DatasetInfo = joined([dataset_info(d) for d in ([data] if isinstance(data, Path) else data)])
+        learned = {k: v for k, v in to_dict(config).items() if k not in _FREE}
+        self._identity = {"configuration": json.loads(json.dumps(learned)), "data": self.info.fingerprint}
+        self._objective = objective(Setting(config, self.info, self._start, self.ranks))
+        self._guard = Guard(config.guard)
+        self._checkpointer = Checkpointer(out, self.ranks, config.keep_checkpoints)
+        found = self.ranks.on_first(lambda: checkpoints(out)[-1:])
         if found:
-            self.model, self.optimizer, progress = restore_checkpoint(found[-1], self._identity, self._optimizer)
-            self._reader.load_state_dict(progress.reader)
-            self.step = progress.step
+            self.step = self._resume(found[0])
         else:
-            shape = preset(config.model, self.info.vocab_size, self.info.special, self.info.image)
-            self.model = build(shape, config.seed)
-            self.optimizer = self._optimizer(self.model)
+            self.model = self.ranks.together(self._start)
+            self.optimizer = self._prepare()
             self.step = 0
+        self._saved = self.step if found else None
+        self._gradients = Gradients(self.optimizer.parameters)
         out.mkdir(parents=True, exist_ok=True)
         self._seconds, self._tokens = 0.0, 0
         self._train_loss: float | None = None
+        self._held_out_loss: float | None = None
 
-    def _optimizer(self, model: VisionLanguageModel) -> Optimizer:
-        return Optimizer(model.named_parameters(), self.config.optimizer)
+    def _start(self) -> VisionLanguageModel:
+        return starting_model(self.config, self.info)
+
+    def _prepare(self) -> Optimizer:
+        prepare(self.model, self.config)
+        self._parameters = count_parameters(self.model)
+        self._layout = place(self.model, self.ranks)
+        named = self.model.named_parameters()
+        return Optimizer(named, self.config.optimizer, self._layout)
+
+    def _resume(self, checkpoint: Path) -> int:
+        """Goes on from a checkpoint, whatever number of ranks wrote it; returns its step."""
+
+        def read() -> tuple[Progress, VisionLanguageModel]:
+            return read_progress(checkpoint, self._identity), load_model(checkpoint, PRECISIONS[self.config.precision])
+
+        progress, self.model = self.ranks.together(read)
+        self.optimizer = self._prepare()
+        read_state(checkpoint, run_state(self.model, self.optimizer, self._layout), self.ranks)
+        self.optimizer.copy_weights()
+        self._objective.load_state_dict(progress.objective)
+        self._guard.load_state_dict(progress.guard)
+        return progress.step
 
     def train(
         self,
@@ -101,99 +135,158 @@ class Run:
         should_stop: Callable[[], bool],
         on_step: Callable[[int], None] | None = None,
     ) -> Summary:
-        """Trains to the last step, or until `should_stop`; either way the newest step is saved."""
-        config = self.config
-        metrics = Metrics(self.out / "metrics.jsonl", self.step)
-        total, active = count_parameters(self.model)
+        """Trains to the last step, or until a rank `should_stop`; either way the newest step is saved.
+
+        Only the first rank says and writes anything. Raises RunStopped when a loss or gradient says that going on would
+        do harm; the step is not applied.
+        """
+        total, active = self._parameters
+        say = say if self.ranks.is_first else lambda line: None
         say(
-            f"{total / 1e6:.1f} M parameters, {active / 1e6:.1f} M active a token; {self._split.training:,} sequences "
-            f"to train on, {self._split.held_out:,} held out; step {self.step} of {config.steps}"
+            f"{total / 1e6:.1f} M parameters, {active / 1e6:.1f} M active a token; {self._objective.describe()}; "
+            f"step {self.step} of {self.config.steps}"
         )
-        saved = self.step
-        held_out = None
-        while self.step < config.steps and not should_stop():
-            measured = self._train_step()
-            if self.step % config.log_every_steps == 0 or self.step == config.steps:
-                metrics.write(measured)
-                say(
-                    f"step {self.step:>5}  loss {measured['loss']:.3f}  balance {measured['balance']:.2f}  "
-                    f"rate {measured['rate']:.2f}  {measured['tokens_per_s']:,.0f} tokens/s"
-                )
-            if self._split.held_out and (self.step % config.evaluate_every_steps == 0 or self.step == config.steps):
-                held_out = held_out_loss(self.model, self._held_out_batches())
-                metrics.write({"step": self.step, "held_out_loss": held_out})
-                say(f"step {self.step:>5}  held-out loss {held_out:.3f}")
-            if self.step % config.checkpoint_every_steps == 0:
-                self._save()
-                saved = self.step
-            if on_step is not None:
-                on_step(self.step)
-        if saved != self.step or not checkpoints(self.out):
-            self._save()
-        metrics.close()
-        finished = self.step >= config.steps
+        sinks = open_sinks(self.out, self.step, tensorboard=self.config.tensorboard) if self.ranks.is_first else []
+        try:
+            self._loop(sinks, say, should_stop, on_step)
+            self._checkpointer.wait()
+        except RunStopped:
+            self._checkpointer.wait()
+            raise
+        finally:
+            self._objective.close()
+            for sink in sinks:
+                sink.close()
+        finished = self.step >= self.config.steps
         summary = Summary(
-            name=config.name,
+            name=self.config.name,
             finished=finished,
             step=self.step,
             parameters=total,
             active_parameters=active,
             train_loss=self._train_loss,
-            held_out_loss=held_out,
+            held_out_loss=self._held_out_loss,
             tokens=self._tokens,
             tokens_per_s=self._tokens / self._seconds if self._seconds else 0.0,
             checkpoint=str(checkpoints(self.out)[-1].relative_to(self.out)),
         )
-        if finished and self._tokens:
+        if finished and self._tokens and self.ranks.is_first:
             temporary = self.out / ".summary.json.tmp"
             temporary.write_text(json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
             os.replace(temporary, self.out / "summary.json")
         return summary
 
+    def _loop(
+        self,
+        sinks: Sequence[Sink],
+        say: Callable[[str], None],
+        should_stop: Callable[[], bool],
+        on_step: Callable[[int], None] | None,
+    ) -> None:
+        config = self.config
+
+        def write(line: dict[str, Any]) -> None:
+            for sink in sinks:
+                sink.write(line | {"time": round(time.time(), 3)})
+
+        while self.step < config.steps and not self.ranks.any(should_stop()):
+            measured = self._train_step()
+            last = self.step == config.steps
+            if last or self.step % config.log_every_steps == 0:
+                write(measured)
+                say(training_line(measured))
+            if self._guard.spiking:
+                say(f"step {self.step:>6}  loss {measured['loss']:.4f} is a spike; it is let pass")
+            if last or self.step % config.evaluate_every_steps == 0:
+                self._evaluate(write, say)
+            if self.step % config.checkpoint_every_steps == 0:
+                self._save()
+            if on_step is not None:
+                on_step(self.step)
+        if self._saved != self.step:
+            self._save()
+
     def _train_step(self) -> dict[str, Any]:
+        """One step; what was measured. The step counts once its weights are updated."""
         began = time.perf_counter()
-        batch = collate([next(self._reader) for _ in range(self.config.batch_sequences)])
-        factor = rate_factor(self.step, self.config.steps, self.config.optimizer)
-        self.optimizer.zero_grad()
-        losses = self.model(batch)
-        losses.total.backward()
-        norm = self.optimizer.step(factor)
+        config = self.config
+        # whatever draws random numbers in a step (dropout) draws them anew in a resumed run
+        torch.manual_seed((config.seed << 48) + (self.step << 16) + self.ranks.rank & _SEED_MASK)
+        factor = rate_factor(self.step, config.steps, config.optimizer)
+        micros = self._objective.step(self.model)
+        totals = forward_backward(self._objective, self.model, micros, self._gradients, self.ranks)
+        gradients = self._gradients.tensors()
+        norm = self._layout.norm(gradients)
+        loss, grad_norm = totals.measures["loss"], float(norm)
+        reason = self._guard.verdict(loss, grad_norm)
+        if reason is not None:
+            raise stop(
+                self.out,
+                step=self.step + 1,
+                reason=reason,
+                loss=loss,
+                grad_norm=grad_norm,
+                last_losses=self._guard.last_losses,
+                not_finite=self.ranks.union(not_finite(gradients)),
+                rows=self.ranks.union([self._objective.place(row) for micro in micros for row in micro.rows]),
+                writes=self.ranks.is_first,
+            )
+        clip_(gradients, norm, config.optimizer.max_grad_norm)
+        self.optimizer.step(gradients, factor)
+        self._gradients.clear()
+        rate = self.model.config.text.router_bias_update_rate
+        if rate and totals.load is not None and "decoder" in config.train_parts:
+            update_balancing(self.model, totals.load, rate)
         self.step += 1
         elapsed = time.perf_counter() - began
         self._seconds += elapsed
-        self._tokens += len(batch.tokens)
-        self._train_loss = float(losses.language.detach())
+        self._tokens += totals.tokens
+        self._train_loss = loss
         return {
             "step": self.step,
-            "loss": self._train_loss,
-            "balance": float(losses.balance.detach()),
-            "grad_norm": norm,
+            **totals.measures,
+            "grad_norm": grad_norm,
             "rate": factor,
-            "tokens": len(batch.tokens),
-            "tokens_per_s": len(batch.tokens) / elapsed,
+            **totals.balance_of_experts(),
+            "tokens": totals.tokens,
+            "tokens_per_s": totals.tokens / elapsed,
+            "memory_mib": peak_memory_mib(),
         }
 
-    def _held_out_batches(self) -> Iterator[Batch]:
-        size = self.config.batch_sequences
-        rows = [
-            self._split.held_out_row(i) for i in range(min(self._split.held_out, self.config.max_holdout_sequences))
-        ]
-        for start in range(0, len(rows), size):
-            yield collate([self._shards[row] for row in rows[start : start + size]])
+    def _evaluate(self, write: Callable[[dict[str, Any]], None], say: Callable[[str], None]) -> None:
+        scores = self._objective.evaluate(self.model)
+        if scores:
+            self._held_out_loss = scores.get("held_out_loss")
+            write({"step": self.step, **scores})
+            say(held_out_line(self.step, scores))
 
     def _save(self) -> None:
-        progress = Progress(self.step, self._identity, self._reader.state_dict())
-        save_checkpoint(
-            self.out, self.model, self.optimizer, progress, self.info.tokenizer, self.config.keep_checkpoints
-        )
+        progress = Progress(self.step, self._identity, self._objective.state_dict(), self._guard.state_dict())
+        writer = model_writer(self.model.config, self.info.tokenizer, PRECISIONS[self.config.precision])
+        self._checkpointer.save(run_state(self.model, self.optimizer, self._layout), progress, writer)
+        self._saved = self.step
 
 
-_REPORTING = frozenset(
-    {"log_every_steps", "evaluate_every_steps", "checkpoint_every_steps", "keep_checkpoints", "captions"}
-)
+def peak_memory_mib() -> int:
+    """The most memory this process has held, MiB: the accelerator's where there is one, else resident memory."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() >> 20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
 
 
-def _check(config: TrainConfig) -> None:
-    for name in ("steps", "batch_sequences", "log_every_steps", "evaluate_every_steps", "checkpoint_every_steps"):
+def _check(config: TrainConfig, ranks: Ranks) -> None:
+    alone = {"objective.use": config.objective.use != "next_token", "adapter": config.adapter.rank > 0}
+    alone |= {"compile": config.compile, "qat": config.qat != "none"}
+    if ranks.count > 1 and any(alone.values()):
+        asked = ", ".join(name for name, is_set in alone.items() if is_set)
+        raise SluiceError(f"training configuration: {asked} is for a run of one process; {ranks.count} were started")
+    for name in (
+        "steps",
+        "batch_sequences",
+        "accumulate",
+        "log_every_steps",
+        "evaluate_every_steps",
+        "checkpoint_every_steps",
+    ):
         if getattr(config, name) < 1:
             raise SluiceError(f"training configuration: {name} is {getattr(config, name)}; it must be at least 1")

@@ -1,37 +1,24 @@
-"""Muon for the hidden matrices, AdamW for embeddings, the router, norms and biases.
+"""The optimizer of a run: Muon for the hidden matrices, AdamW for embeddings, the router, norms and biases.
 
-Muon (Jordan et al. 2024; scaling of Liu et al. 2025, "Muon is scalable for LLM training"): the momentum of a matrix
-is replaced by the nearest semi-orthogonal one, found by a quintic Newton-Schulz iteration. Experts are a stack of
-matrices and are treated one by one; a fused projection is one matrix, and so is a convolution with its kernel
-flattened. That matters for the patch embedding: neighbouring pixels are alike, and Adam, which moves every weight by
-the same amount, would move its answer to a flat patch by a thousand times as much.
+Weights are updated in float32. A parameter of lower precision is a rounded copy of its master weight, which is part
+of the state: updates too small for bfloat16 add up there.
+
+Weight decay is decoupled and scaled by the rate. It applies to every matrix and convolution, the router and an untied
+head among them; not to embeddings (a token that does not occur would fade), norms and biases.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from model.config import OptimizerConfig
-
-_QUINTIC = (3.4445, -4.7750, 2.0315)
-_NEWTON_SCHULZ_STEPS = 5
-_MUON_MOMENTUM = 0.95
-_ADAM_EPS = 1e-8
-
-
-def orthogonalise(x: Tensor) -> Tensor:
-    """The approximate polar factor of x [..., m, n]: singular values between about 0.7 and 1.2."""
-    a, b, c = _QUINTIC
-    wide = x.shape[-2] > x.shape[-1]
-    x = x.mT if wide else x
-    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-    for _ in range(_NEWTON_SCHULZ_STEPS):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.mT if wide else x
+from model.train.adamw import AdamState, adamw_
+from model.train.layout import Layout
+from model.train.muon import muon_, products_dtype
+from model.train.ranks import local
 
 
 def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
@@ -41,75 +28,92 @@ def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
     return parameter.ndim >= 2
 
 
+def decays(name: str, parameter: Tensor) -> bool:
+    """Whether weight decay applies."""
+    return parameter.ndim >= 2 and "embed_tokens" not in name and "pos_embed" not in name
+
+
 class Optimizer:
-    """Holds the state of every parameter by name; `learning_rate` factors come from outside, step by step."""
+    """Holds the state of every trained parameter by name; `learning_rate` factors come from outside, step by step.
 
-    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig) -> None:
-        self._config = config
-        self._parameters = dict(named)
+    Of parameters that lie in parts on several ranks, each rank updates its own.
+    """
+
+    def __init__(
+        self,
+        named: Iterable[tuple[str, nn.Parameter]],
+        config: OptimizerConfig,
+        layout: Layout | None = None,
+    ) -> None:
+        self._config, self._layout = config, layout or Layout()
+        self.parameters = {name: p for name, p in named if p.requires_grad}
+        self._by_muon = {
+            name for name, p in self.parameters.items() if config.matrix_learning_rate > 0 and is_hidden_matrix(name, p)
+        }
+        device = next((p.device for p in self.parameters.values()), torch.device("cpu"))
+        self._products = products_dtype(config.matrix_precision, device)
         self._state: dict[str, Tensor] = {}
-        self.steps = 0
-        for name, p in self._parameters.items():
-            self._state[f"{name}/momentum"] = torch.zeros_like(p, requires_grad=False)
-            if not self._by_muon(name, p):
-                self._state[f"{name}/square"] = torch.zeros_like(p, requires_grad=False)
-
-    def _by_muon(self, name: str, p: Tensor) -> bool:
-        return self._config.matrix_learning_rate > 0 and is_hidden_matrix(name, p)
-
-    def zero_grad(self) -> None:
-        """Forgets the gradients."""
-        for p in self._parameters.values():
-            p.grad = None
+        for name, whole in self.parameters.items():
+            p = local(whole)
+            if p.dtype != torch.float32:
+                self._state[f"{name}/master"] = p.detach().float()
+            self._state[f"{name}/momentum"] = torch.zeros_like(p, dtype=torch.float32, requires_grad=False)
+            if name not in self._by_muon:
+                self._state[f"{name}/square"] = torch.zeros_like(p, dtype=torch.float32, requires_grad=False)
+                self._state[f"{name}/step"] = torch.zeros((), dtype=torch.float32, device=p.device)
 
     @torch.no_grad()
-    def step(self, factor: float) -> float:
-        """Clips the gradients to the configured norm and updates; returns the norm before clipping.
+    def step(self, gradients: Mapping[str, Tensor], factor: float) -> None:
+        """Updates the parameters that have a gradient, at `factor` of the peak rates; the others are left alone.
 
-        Parameters without a gradient (a tower whose modality the batch lacks) are left alone.
+        `gradients` are float32, clipped already.
         """
         config = self._config
-        grads = {name: p.grad for name, p in self._parameters.items() if p.grad is not None}
-        norm = torch.stack([g.norm() for g in grads.values()]).norm()
-        scale = (config.max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
-        self.steps += 1
-        for name, grad in grads.items():
-            p = self._parameters[name]
-            if self._by_muon(name, p):
-                self._muon(name, p, grad * scale, factor)
-            else:
-                self._adam(name, p, grad * scale, factor)
-        return float(norm)
+        matrices = [name for name in gradients if name in self._by_muon]
+        muon_(
+            [self._weight(name) for name in matrices],
+            [gradients[name] for name in matrices],
+            [self._state[f"{name}/momentum"] for name in matrices],
+            rate=config.matrix_learning_rate * factor,
+            weight_decay=config.weight_decay,
+            dtype=self._products,
+            heights=[self._layout.height(name) for name in matrices],
+            polar=self._layout.polar,
+        )
+        others = [name for name in gradients if name not in self._by_muon]
+        for decayed in (True, False):
+            names = [name for name in others if decays(name, self.parameters[name]) == decayed]
+            adamw_(
+                [self._weight(name) for name in names],
+                [gradients[name] for name in names],
+                [self._adam_state(name) for name in names],
+                rate=config.learning_rate * factor,
+                betas=config.betas,
+                weight_decay=config.weight_decay if decayed else 0.0,
+            )
+        for name in gradients:
+            if f"{name}/master" in self._state:
+                self.parameters[name].copy_(self._state[f"{name}/master"])
 
-    def _muon(self, name: str, p: Tensor, grad: Tensor, factor: float) -> None:
-        momentum = self._state[f"{name}/momentum"]
-        momentum.lerp_(grad, 1 - _MUON_MOMENTUM)
-        update = grad.lerp(momentum, _MUON_MOMENTUM)
-        matrices = update if "experts." in name else update.flatten(1)
-        update = orthogonalise(matrices)
-        rate = self._config.matrix_learning_rate * factor
-        p.mul_(1 - rate * self._config.weight_decay)
-        # a matrix of any shape gets an update of the same root mean square
-        tall = max(1.0, matrices.shape[-2] / matrices.shape[-1])
-        p.add_(update.view_as(p), alpha=-rate * tall**0.5)
+    def _weight(self, name: str) -> Tensor:
+        """What is updated: the master weight, or the parameter where it is float32 itself."""
+        return self._state.get(f"{name}/master", local(self.parameters[name]))
 
-    def _adam(self, name: str, p: Tensor, grad: Tensor, factor: float) -> None:
-        first, second = self._config.betas
-        momentum, square = self._state[f"{name}/momentum"], self._state[f"{name}/square"]
-        momentum.lerp_(grad, 1 - first)
-        square.mul_(second).addcmul_(grad, grad, value=1 - second)
-        denominator = (square / (1 - second**self.steps)).sqrt_().add_(_ADAM_EPS)
-        rate = self._config.learning_rate * factor
-        if p.ndim > 1 and "embed" not in name:
-            p.mul_(1 - rate * self._config.weight_decay)
-        p.addcdiv_(momentum, denominator, value=-rate / (1 - first**self.steps))
+    def _adam_state(self, name: str) -> AdamState:
+        return AdamState(*(self._state[f"{name}/{part}"] for part in ("momentum", "square", "step")))
+
+    @torch.no_grad()
+    def weights(self) -> dict[str, Tensor]:
+        """The float32 weights of the trained parameters, of which those of the model are copies."""
+        return {name: self._weight(name) for name in self.parameters}
 
     def state_tensors(self) -> dict[str, Tensor]:
-        """The state by name, ready for safetensors."""
+        """All that is kept, by NAME/WHAT; NAME/master is the weight itself."""
         return dict(self._state)
 
-    def load_state_tensors(self, tensors: dict[str, Tensor], steps: int) -> None:
-        """Restores what `state_tensors` returned; raises KeyError when a parameter's state is missing."""
-        for key, tensor in self._state.items():
-            tensor.copy_(tensors[key])
-        self.steps = steps
+    @torch.no_grad()
+    def copy_weights(self) -> None:
+        """Rounds the float32 weights into the model."""
+        for name, p in self.parameters.items():
+            if f"{name}/master" in self._state:
+                p.copy_(self._state[f"{name}/master"])

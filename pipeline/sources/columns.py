@@ -28,10 +28,11 @@ class Columns(Params):
     """Names of the keys (or table columns) that hold a row's parts; dots reach into nested objects (`doc.body`).
 
     A key that is not there leaves its column empty. `image` and `audio` hold one encoded file or a list of them:
-    bytes, base64 text, or `{bytes, path}` as Hugging Face datasets store them.
+    bytes, base64 text, or `{bytes, path}` as Hugging Face datasets store them. `text: null` says that rows come without
+    one, and a step makes it (chat.turns).
     """
 
-    text: str = "text"
+    text: str | None = "text"
     id: str | None = "id"
     url: str | None = "url"
     image: str | None = None
@@ -86,8 +87,8 @@ class RowMaker:
         row_id = source if row_id is None else str(row_id)
         url = self.url.pop(record, _is_url) if self.url else None
         media, faults = self._parts(record) if self.media else ([], [])
-        if text is None and not media:
-            rows.reject(source, "no_text", self._no_text(record), dump_object(record), row_id=row_id)
+        if text is None and not media and self.text is not None:
+            rows.reject(source, "no_text", _no_text(self.text, record), dump_object(record), row_id=row_id)
             return
         # a UTF-8 character has at most 4 bytes, so most texts need not be encoded to know
         if text and len(text) > self.max_bytes // 4 and (size := len(text.encode())) > self.max_bytes:
@@ -114,14 +115,14 @@ class RowMaker:
                     parts.append(media_part(index, data, kind))
         return parts, faults
 
-    def _no_text(self, record: dict[str, Any]) -> str:
-        name = self.text.name if self.text else "text"
-        value = Key(name, self.text.path if self.text else ()).pop(dict(record), lambda _: True)
-        if value is not None:
-            return f"{name!r} holds a {type(value).__name__}, not text"
-        if name in record:
-            return f"{name!r} is null"
-        return f"no {name!r} among the keys {', '.join(map(repr, list(record)[:20]))}"[:500]
+
+def _no_text(key: Key, record: dict[str, Any]) -> str:
+    value = key.pop(dict(record), lambda _: True)
+    if value is not None:
+        return f"{key.name!r} holds a {type(value).__name__}, not text"
+    if key.name in record:
+        return f"{key.name!r} is null"
+    return f"no {key.name!r} among the keys {', '.join(map(repr, list(record)[:20]))}"[:500]
 
 
 def key_of(name: str | None) -> Key | None:

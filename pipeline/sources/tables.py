@@ -110,6 +110,8 @@ def _taken(columns: TableColumns, schema: pa.Schema) -> TableColumns:
 
 
 def _check(columns: TableColumns, schema: pa.Schema, path: str) -> None:
+    if columns.text is None:
+        return
     wanted = [name for name in (columns.text, columns.image, columns.audio) if name is not None]
     if not any(name in schema.names or name.split(".")[0] in schema.names for name in wanted):
         raise SluiceError(

@@ -35,7 +35,19 @@ def verdicts(out: Path) -> Counter:
 def test_help_lists_every_command(sluice):
     code, out, _ = sluice("--help")
     assert code == 0
-    for command in ("sample", "curate", "report", "explain", "forget", "transforms", "tokenizer", "train", "generate"):
+    for command in (
+        "sample",
+        "curate",
+        "report",
+        "explain",
+        "forget",
+        "transforms",
+        "tokenizer",
+        "train",
+        "generate",
+        "eval",
+        "ablate",
+    ):
         assert command in out
 
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import numpy as np
 import pytest
 
-from schemas.control_tokens import FAMILY
+from schemas.chat import FORMATS, parse
+from schemas.chat_render import render
+from schemas.control_tokens import FAMILY, QWEN
+from tests.chats import CHATS
 from transforms.tokens.media import image_grid, image_tokens, mel_frames, smart_resize
+from transforms.tokens.tokenizer import Tokenizer
 from transforms.tokens.train import train_bpe
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed (a development extra)")
@@ -42,6 +47,75 @@ def test_it_opens_as_the_general_class_too(saved):
     made, folder = saved
     theirs = transformers.PreTrainedTokenizerFast.from_pretrained(folder)
     assert theirs.encode("the fox <|image_pad|>")[-1] == made.special_ids["<|image_pad|>"]
+
+
+@pytest.fixture(scope="module", params=["family", "qwen"])
+def chatty(request, saved):
+    """A tokenizer with the family's control tokens alone, and one that has `<think>`, `<tool_call>` and the rest."""
+    made = saved[0]
+    if request.param == "family":
+        return made
+    definition = json.loads(made.json)
+    known = {token["content"] for token in definition["added_tokens"]}
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
+    more = [name for name in QWEN if name not in known]
+    definition["added_tokens"] += [
+        {"id": made.vocab_size + at, "content": name} | flags for at, name in enumerate(more)
+    ]
+    return Tokenizer(definition)
+
+
+@pytest.mark.parametrize("format", FORMATS)
+def test_conversations_are_those_of_apply_chat_template(chatty, format, tmp_path):
+    """Our renderer, and the template saved beside the tokenizer as transformers runs it: one text, the same ids."""
+    chatty.save(tmp_path, format)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    marks = {
+        "image": "<|vision_start|><|image_pad|><|vision_end|>",
+        "audio": "<|audio_start|><|audio_pad|><|audio_end|>",
+    }
+    for name, chat in CHATS.items():
+        messages, tools = chat["messages"], chat.get("tools")
+        for shown, answer, thinking in (
+            (messages, False, None),
+            (messages[:-1], True, None),
+            *([(messages[:-1], True, False)] if format == "hybrid" else []),
+        ):
+            more = {} if thinking is None else {"enable_thinking": thinking}
+            pieces = render(parse(shown, tools, format), chatty.special_ids, answer=answer, thinking=thinking)
+            text = "".join(
+                marks.get(piece.value, piece.value) if piece.kind == "media" else piece.value for piece in pieces
+            )
+            options = {"tools": tools, "add_generation_prompt": answer, **more}
+            assert text == theirs.apply_chat_template(shown, tokenize=False, **options), name
+            ids: list[int] = []
+            for piece in pieces:
+                if piece.kind == "text":
+                    ids += chatty.encode([piece.value])[0].tolist()
+                else:
+                    names = marks[piece.value].replace("><", "> <").split() if piece.kind == "media" else [piece.value]
+                    ids += [chatty.special_ids[name] for name in names]
+            if format == "instruct" and "<think>" in text:
+                continue  # written out in a content it is text to us, and to them whatever the tokenizer takes it for
+            found = theirs.apply_chat_template(shown, tokenize=True, return_dict=False, **options)
+            if format == "thinking" and "<think>" in chatty.special_ids and not answer:
+                # the prompt ends after the line break that opens an empty block, so it is a token of its own
+                pair, alone = (chatty.encode([text])[0].tolist() for text in ("\n\n", "\n"))
+                think = chatty.special_ids["<think>"]
+                found = _split_after(found, think, pair, [*alone, *alone])
+            assert ids == found, name
+
+
+def _split_after(ids: list[int], mark: int, joined: list[int], apart: list[int]) -> list[int]:
+    made: list[int] = []
+    at = 0
+    while at < len(ids):
+        made.append(ids[at])
+        at += 1
+        if made[-1] == mark and ids[at : at + len(joined)] == joined:
+            made += apart
+            at += len(joined)
+    return made
 
 
 def test_smart_resize_is_theirs():

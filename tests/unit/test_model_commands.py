@@ -10,10 +10,11 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
+from jobs.facts import caption_facts
 from jobs.generate import generate
-from jobs.train import _Interrupt, caption_facts, train
+from jobs.train import _Interrupt, train
 from model.config import PRESETS, TrainConfig, from_dict
-from schemas.errors import RecipeError, SluiceError
+from schemas.errors import RecipeError, SchemaError, SluiceError
 from tests.model_data import mixed_rows, square, tone, write_dataset
 
 CONFIG = """
@@ -60,6 +61,28 @@ def test_train_then_generate(place):
     assert (
         json.loads(call("generate", run / summary["checkpoint"], "--prompt", "a", *options).stdout)["text"] is not None
     )
+
+
+def test_several_datasets_are_one_to_a_run(place):
+    more = write_dataset(place / "more", mixed_rows(4, 200), 200, fingerprint="g")
+    words = ("train", place / "c.yaml", "--out", place / "both", "--threads", 1, "--set", "steps=1")
+    said = call(*words, "--data", place / "data", "--data", more, "--set", "loader.threads=0").stderr
+    assert "12 sequences to train on, 0 held out; step 0 of 1" in said and "step      1  loss" in said
+    with pytest.raises(SluiceError, match="another data"):
+        call(*words, "--data", more)
+    with pytest.raises(SchemaError, match="is given twice"):
+        call(*words, "--data", more, "--data", more)
+
+
+def test_a_stage_starts_from_a_checkpoint(place):
+    words = ("train", place / "c.yaml", "--data", place / "data", "--threads", 1, "--set", "steps=1")
+    call(*words, "--out", place / "first", "--set", "train_parts=[projectors]")
+    call(*words, "--out", place / "second", "--set", f"init={place / 'first'}", "--set", "precision=bfloat16")
+    assert (place / "second" / "checkpoints" / "step-000001").is_dir()
+    with pytest.raises(
+        RecipeError, match=r"train_parts\[0\]: 'projector' is not one of .*; did you mean 'projectors'\?"
+    ):
+        call(*words, "--out", place / "third", "--set", "train_parts=[projector]")
 
 
 def test_errors_name_the_place(place):

@@ -70,7 +70,7 @@ def test_what_quantize_writes_is_what_generate_opens(place, scheme):
     model = load_model(place / "plain").eval()
     quantise_model(model, Quantisation(scheme=scheme))
     assert torch.equal(logits(open_model(out)), logits(model))
-    assert found["bytes_after"] < found["bytes_before"] and found["tokens"] > 100
+    assert found["bytes_after"] < found["bytes_before"] and found["tokens"] > 50
     assert 0 < found["divergence"] < 0.2 and 0.5 < found["same_choice"] < 1
     assert 0 < abs(found["loss_after"] - found["loss_before"]) < 0.2
     words = ("--prompt", "a", "--max-new-tokens", 4, "--threads", 1, "--json")

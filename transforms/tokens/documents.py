@@ -24,10 +24,11 @@ class MediaSpan:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One tokenized row; `tokens` int32 [n]."""
+    """One tokenized row; `tokens` int32 [n]. `masked`: a conversation's runs [start, stop) that carry no loss."""
 
     tokens: np.ndarray
     spans: list[MediaSpan]
+    masked: list[tuple[int, int]] | None = None
 
     def pieces(self, sequence_length: int) -> list[tuple[int, int]]:
         """The document cut into [start, stop) pieces of at most `sequence_length`, never inside a media part."""
@@ -43,8 +44,12 @@ class Document:
     def loss_runs(self, start: int, stop: int) -> list[tuple[int, int]]:
         """Spans [start, stop) of tokens that carry no loss: the placeholders and the mark before them.
 
-        The model is told where a picture is; it does not have to foresee it, nor its placeholders.
+        The model is told where a picture is; it does not have to foresee it, nor its placeholders. Of a conversation it
+        learns what the assistant writes.
         """
+        if self.masked is not None:
+            inside = [(max(first, start), min(last, stop)) for first, last in self.masked]
+            return [(first, last) for first, last in inside if first < last]
         return [(span.offset - 1, span.offset + span.length) for span in self.media(start, stop)]
 
 
@@ -54,13 +59,16 @@ def documents_of(batch: pa.RecordBatch) -> list[Document]:
     flat = ids.flatten().to_numpy(zero_copy_only=False)
     stops = np.cumsum(ids.value_lengths().to_numpy(zero_copy_only=False))
     media = batch.column("tokens.media").to_pylist()
+    has_masks = "tokens.masked" in batch.schema.names
+    masks = batch.column("tokens.masked").to_pylist() if has_masks else [None] * len(media)
     documents = []
     start = 0
-    for stop, spans in zip(stops.tolist(), media, strict=True):
+    for stop, spans, runs in zip(stops.tolist(), media, masks, strict=True):
         found = [
             MediaSpan(place, span["kind"], span["offset"], span["length"], span["grid_thw"], span["frames"])
             for place, span in enumerate(spans)
         ]
-        documents.append(Document(flat[start:stop], found))
+        masked = None if runs is None else [(run["start"], run["start"] + run["length"]) for run in runs]
+        documents.append(Document(flat[start:stop], found, masked))
         start = stop
     return documents

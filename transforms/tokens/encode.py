@@ -11,22 +11,17 @@ import pyarrow.compute as pc
 from PIL import Image
 from pydantic import Field, model_validator
 
-from schemas.control_tokens import (
-    AUDIO_END,
-    AUDIO_PAD,
-    AUDIO_START,
-    END_OF_TEXT,
-    IMAGE_PAD,
-    VISION_END,
-    VISION_START,
-)
+from schemas.control_tokens import END_OF_TEXT, MARKS
 from schemas.recipe import ImageTokens
 from schemas.reject import REJECT_COLUMNS, REJECT_FIELDS
 from schemas.sample import SENTINEL, part_field
+from schemas.shard import RUN
 from transforms.base import Outcome, Params, Transform, Verdicts, append_columns, append_fields, partition
+from transforms.chat.turns import TURNS
 from transforms.parts import Parts, drop_parts
 from transforms.probe import Fault
 from transforms.registry import register
+from transforms.tokens.chat import encode_chats
 from transforms.tokens.sizes import AudioTokens, PartSizes, Size
 from transforms.tokens.tokenizer import Tokenizer
 
@@ -44,8 +39,10 @@ PLACED = pa.struct(
 INPUT_IDS = pa.field("tokens.input_ids", pa.list_(pa.int32()))
 MEDIA_PLACES = part_field("tokens.media", PLACED)
 COUNT = pa.field("tokens.count", pa.int32())
+#: The runs of a conversation's tokens that carry no loss; null for every other row, where placeholders alone do not.
+MASKED = pa.field("tokens.masked", pa.list_(RUN))
 
-_MARKS = {"image": (VISION_START, IMAGE_PAD, VISION_END), "audio": (AUDIO_START, AUDIO_PAD, AUDIO_END)}
+_Columns = list[tuple[pa.Field, pa.Array]]
 
 
 class EncodeParams(Params):
@@ -85,6 +82,8 @@ class Encode(Transform[EncodeParams]):
 
     Text between media parts is encoded piece by piece. An image becomes `<|vision_start|>`, its `<|image_pad|>`s and
     `<|vision_end|>`; a clip the same in audio; their number as in transforms.tokens.media.
+    Rows with `chat.turns` are rendered as conversations, without an end mark (their last turn has its own), and where
+    that column is there, `tokens.masked` is added. A conversation is never cut: one that does not fit is rejected.
     Sizes come from `image.width_px`, `image.height_px` and `audio.duration_s` where an earlier step measured them,
     else from the bytes. A part that cannot be used is removed; a row that loses all it had is rejected.
     """
@@ -100,6 +99,7 @@ class Encode(Transform[EncodeParams]):
             "too_large_for_sequence",
             "no_tokens",
             "too_long_for_sequence",
+            "chat_broken",
         }
     )
 
@@ -116,7 +116,8 @@ class Encode(Transform[EncodeParams]):
         return f"{self._tokenizer.engine_name}: {self._tokenizer.engine_reason}"
 
     def output_schema(self, schema: pa.Schema) -> pa.Schema:
-        return append_fields(schema, [INPUT_IDS, MEDIA_PLACES, COUNT])
+        masked = [MASKED] if TURNS.name in schema.names else []
+        return append_fields(schema, [INPUT_IDS, MEDIA_PLACES, COUNT, *masked])
 
     def apply(self, batch: pa.RecordBatch) -> Outcome:
         params = self.params
@@ -125,18 +126,48 @@ class Encode(Transform[EncodeParams]):
         parts = _all_parts(batch)
         verdicts = Verdicts([f and f.reason for f in faults], [f and f.detail for f in faults])
         usable, part_rejects = drop_parts(batch, parts, *verdicts.arrays())
-        encoded = self._encode(usable, [found for found in sizes if isinstance(found, Size)])
-        judged = self._judge(encoded, parts, faults)
+        encoded, broken = self._encode(usable, [found for found in sizes if isinstance(found, Size)])
+        judged = self._judge(encoded, parts, faults, broken)
         kept = partition(encoded, judged).kept
         # Rejected rows leave as they came, media and all; of the tokens only their number is worth a place.
-        blank = append_columns(batch, [*_no_tokens(batch), (COUNT, encoded.column(COUNT.name))])
+        blank = append_columns(batch, _no_tokens(batch, encoded.column(COUNT.name)))
         rejected = partition(blank, judged).rejected
         if part_rejects.num_rows:
             rejected = _in_row_order(rejected, part_rejects, parts, faults, judged)
         return Outcome(kept, rejected)
 
-    def _encode(self, batch: pa.RecordBatch, sizes: list[Size]) -> pa.RecordBatch:
-        """The batch with its token columns; `sizes`: one a media part, all usable."""
+    def _encode(self, batch: pa.RecordBatch, sizes: list[Size]) -> tuple[pa.RecordBatch, dict[int, str]]:
+        """The batch with its token columns, and the broken conversations by row; `sizes`: one a media part, usable."""
+        if TURNS.name not in batch.schema.names:
+            return append_columns(batch, self._documents(batch, sizes)), {}
+        is_chat = batch.column(TURNS.name).is_valid().to_numpy(zero_copy_only=False)
+        of_chat = np.repeat(is_chat, pc.list_value_length(batch.column("media")).to_numpy(zero_copy_only=False))
+        plain, chats = batch.filter(pa.array(~is_chat)), batch.filter(pa.array(is_chat))
+        columns = self._documents(plain, [size for size, other in zip(sizes, of_chat, strict=True) if not other])
+        columns.append((MASKED, pa.nulls(len(plain), MASKED.type)))
+        of_chats, broken = self._chats(chats, [size for size, mine in zip(sizes, of_chat, strict=True) if mine])
+        order = pa.array(np.argsort(np.concatenate([np.flatnonzero(~is_chat), np.flatnonzero(is_chat)])))
+        both = [
+            (column, pa.concat_arrays([one, other]).take(order))
+            for (column, one), other in zip(columns, of_chats, strict=True)
+        ]
+        places = np.flatnonzero(is_chat)
+        return append_columns(batch, both), {int(places[at]): detail for at, detail in broken.items()}
+
+    def _chats(self, batch: pa.RecordBatch, sizes: list[Size]) -> tuple[list[pa.Array], dict[int, str]]:
+        """The token columns of conversations, and what is wrong with the broken ones."""
+        made = encode_chats(batch, sizes, self._tokenizer)
+        runs = [[{"start": start, "length": length} for start, length in one.masked] for one in made]
+        columns = [
+            pa.array([one.ids for one in made], INPUT_IDS.type),
+            _aligned(batch, pa.array([place for one in made for place in one.placed], PLACED)),
+            pa.array([len(one.ids) for one in made], COUNT.type),
+            pa.array(runs, MASKED.type),
+        ]
+        return columns, {at: one.broken for at, one in enumerate(made) if one.broken is not None}
+
+    def _documents(self, batch: pa.RecordBatch, sizes: list[Size]) -> _Columns:
+        """The token columns of rows that are no conversations."""
         texts = batch.column("text").to_pylist()
         pieces = [text.split(SENTINEL) for text in texts]
         ids, offsets = self._tokenizer.encode([piece for row in pieces for piece in row])
@@ -160,7 +191,7 @@ class Encode(Transform[EncodeParams]):
         kinds = batch.column("media").flatten().field("kind").to_pylist()
         placed = []
         for kind, size, start, row in zip(kinds, sizes, tail_starts[is_part].tolist(), rows.tolist(), strict=True):
-            before, pad, after = (self._tokenizer.special_ids[name] for name in _MARKS[kind])
+            before, pad, after = (self._tokenizer.special_ids[name] for name in MARKS[kind])
             flat[start] = before
             flat[start + 1 : start + 1 + size.length] = pad
             flat[start + 1 + size.length] = after
@@ -177,9 +208,11 @@ class Encode(Transform[EncodeParams]):
         input_ids = pa.ListArray.from_arrays(pa.array(borders.astype(np.int32)), flat)
         places = _aligned(batch, pa.array(placed, PLACED))
         counts = pa.array(np.diff(borders).astype(np.int32))
-        return append_columns(batch, [(INPUT_IDS, input_ids), (MEDIA_PLACES, places), (COUNT, counts)])
+        return [(INPUT_IDS, input_ids), (MEDIA_PLACES, places), (COUNT, counts)]
 
-    def _judge(self, batch: pa.RecordBatch, parts: Parts, faults: list[Fault | None]) -> Verdicts:
+    def _judge(
+        self, batch: pa.RecordBatch, parts: Parts, faults: list[Fault | None], broken: dict[int, str]
+    ) -> Verdicts:
         lost: dict[int, list[str]] = {}
         for row, index, fault in zip(parts.row.tolist(), parts.index.tolist(), faults, strict=True):
             if fault:
@@ -189,13 +222,21 @@ class Encode(Transform[EncodeParams]):
         limit = self.params.sequence_length
         counts = batch.column(COUNT.name).to_pylist()
         media = pc.list_value_length(batch.column("media")).to_pylist()
+        # cut, a conversation's end would be an answer to a question that is not there
+        whole = self.params.long_documents == "reject"
+        uncut = [whole] * len(counts)
+        if TURNS.name in batch.schema.names:
+            uncut = [whole or valid for valid in batch.column(TURNS.name).is_valid().to_pylist()]
         for row, (text, count, num_parts) in enumerate(
             zip(batch.column("text").to_pylist(), counts, media, strict=True)
         ):
             reason, detail = None, list(lost.get(row, ()))
-            if not num_parts and not text.strip():
+            if row in broken:
+                reason = "chat_broken"
+                detail.insert(0, broken[row])
+            elif not num_parts and not text.strip():
                 reason = "no_tokens"
-            elif count > limit and self.params.long_documents == "reject":
+            elif count > limit and uncut[row]:
                 reason = "too_long_for_sequence"
                 detail.insert(0, f"{count} tokens, at most {limit} allowed")
             reasons.append(reason)
@@ -218,10 +259,12 @@ def _aligned(batch: pa.RecordBatch, values: pa.Array) -> pa.ListArray:
     return pa.ListArray.from_arrays(pa.array(offsets), values, type=MEDIA_PLACES.type)
 
 
-def _no_tokens(batch: pa.RecordBatch) -> list[tuple[pa.Field, pa.Array]]:
-    """The token columns of rows that are not kept: nulls."""
-    places = pa.nulls(len(batch.column("media").flatten()), PLACED)
-    return [(INPUT_IDS, pa.nulls(len(batch), INPUT_IDS.type)), (MEDIA_PLACES, _aligned(batch, places))]
+def _no_tokens(batch: pa.RecordBatch, counts: pa.Array) -> _Columns:
+    """The token columns of rows that are not kept: nulls, but for their number."""
+    places = _aligned(batch, pa.nulls(len(batch.column("media").flatten()), PLACED))
+    columns = [(INPUT_IDS, pa.nulls(len(batch), INPUT_IDS.type)), (MEDIA_PLACES, places), (COUNT, counts)]
+    masked = [(MASKED, pa.nulls(len(batch), MASKED.type))] if TURNS.name in batch.schema.names else []
+    return columns + masked
 
 
 def _in_row_order(
@@ -237,8 +280,7 @@ def _in_row_order(
     removed = part_rejects.filter(pa.array(lives))
     plain = removed.select([name for name in removed.schema.names if name not in REJECT_COLUMNS])
     reasons = [(field, removed.column(field.name)) for field in REJECT_FIELDS]
-    count = (COUNT, pa.nulls(len(plain), COUNT.type))
-    removed = append_columns(plain, [*_no_tokens(plain), count, *reasons])
+    removed = append_columns(plain, [*_no_tokens(plain, pa.nulls(len(plain), COUNT.type)), *reasons])
     order = np.argsort(np.concatenate([np.flatnonzero(gone), part_rows[lives]]), kind="stable")
     both = pa.Table.from_batches([rows, removed]).take(pa.array(order)).combine_chunks()
     return both.to_batches()[0]

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from schemas.chat import ChatFormat
+from schemas.chat_template import TEMPLATE_NAME, chat_template
 from schemas.control_tokens import END_OF_TEXT, FAMILY, QWEN, QWEN_RANKS, is_control
 from schemas.errors import SluiceError
 from transforms.tokens.engine import Engine, choose
@@ -137,8 +139,11 @@ class Tokenizer:
         table = self._bytes
         return b"".join(table.get(int(token), b"") for token in ids).decode("utf-8", errors="replace")
 
-    def save(self, folder: str | Path) -> None:
-        """Writes tokenizer.json and what `transformers` wants beside it; the folder is made if need be."""
+    def save(self, folder: str | Path, chat_format: ChatFormat = "instruct") -> None:
+        """Writes tokenizer.json and what `transformers` wants beside it; the folder is made if need be.
+
+        `chat_format` is that of the chat template, which whoever opens the tokenizer writes conversations with.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         ordered = sorted(self.special_ids, key=self.special_ids.__getitem__)
@@ -155,6 +160,7 @@ class Tokenizer:
             },
         }
         (folder / "tokenizer.json").write_text(self.json, encoding="utf-8")
+        (folder / TEMPLATE_NAME).write_text(chat_template(chat_format), encoding="utf-8")
         for name, content in (
             ("tokenizer_config.json", config | marks | more),
             ("special_tokens_map.json", marks | more),

@@ -1,0 +1,1 @@
+"""Experiments that compare data recipes by the models trained on their data."""
