@@ -27,7 +27,7 @@ from benchmarks.model_work import Training, agreement, attention_step, decoding,
 #: dense bfloat16 peak of the GPUs that a share of the peak is told for, FLOP/s (NVIDIA's data sheets)
 PEAK_FLOPS = {"H100": 989e12, "H200": 989e12, "A100": 312e12}
 PRECISIONS = {"bfloat16": torch.bfloat16, "float32": torch.float32}
-#: tokens of a training batch, by device; half of it in small, on CPU
+#: tokens of a training batch, by device
 BUDGET = {"cpu": 4096, "cuda": 16_384}
 MOE_TOKENS = {"cpu": (64, 512, 4096), "cuda": (512, 4096, 16_384)}
 WINDOW = 1024
@@ -48,8 +48,7 @@ class Bench:
         self._repeats = 7 if full else 3
         self._text = LARGE if device.type == "cuda" else SMALL
         self._data = os.environ.get("DATA") or None
-        budget = BUDGET[device.type] // (1 if full or device.type == "cuda" else 2)
-        self._batches = batches(budget, self._repeats + 1, self._text.vocab_size, self._data)
+        self._batches = batches(BUDGET[device.type], self._repeats + 1, self._text.vocab_size, self._data)
 
     def run(self) -> None:
         """Everything, in both precisions on CPU."""
