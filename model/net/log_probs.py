@@ -54,8 +54,8 @@ class _TokenLogProbs(torch.autograd.Function):
 
 
 def token_log_probs(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """log softmax(hidden @ weight^T)[target] of each row: hidden [N, d], weight [vocab, d], targets [N] -> [N], float32.
+    """log softmax(hidden @ weight^T)[target] of each row; every row has a target.
 
-    Every row has a target; leave out those that have none.
+    hidden [N, d], weight [vocab, d], targets [N] -> [N] in float32.
     """
     return _TokenLogProbs.apply(hidden, weight, targets)

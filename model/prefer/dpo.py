@@ -6,7 +6,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,14 +26,12 @@ from schemas.errors import RecipeError
 class PairBatch:
     """Pairs as one packed batch, a pair's chosen answer before its rejected one.
 
-    `reference` [pairs, 2]: log-probabilities of both under the reference. `passed_over`: rows of the data that were too
-    long, so far; of a step's first batch alone.
+    `reference` [pairs, 2]: log-probabilities of both under the reference.
     """
 
     batch: Batch
     reference: Tensor
     rows: tuple[int, ...]
-    passed_over: int = 0
 
     @property
     def targets(self) -> int:
@@ -75,18 +72,14 @@ class Dpo:
 
     def step(self, model: VisionLanguageModel) -> Sequence[PairBatch]:
         """The next pairs of the file's order."""
-        drawn = [[next(self._reader) for _ in range(self._config.batch_sequences)] for _ in range(self._accumulate)]
-        passed_over = [self._reader.skipped] + [0] * (self._accumulate - 1)
-        return [self._batch(model, pairs, long) for pairs, long in zip(drawn, passed_over, strict=True)]
+        size, count = self._config.batch_sequences, self._config.accumulate
+        drawn = [[next(self._reader) for _ in range(size)] for _ in range(count)]
+        return [self._batch(model, pairs) for pairs in drawn]
 
-    @property
-    def _accumulate(self) -> int:
-        return self._config.accumulate
-
-    def _batch(self, model: VisionLanguageModel, pairs: Sequence[Pair], passed_over: int = 0) -> PairBatch:
+    def _batch(self, model: VisionLanguageModel, pairs: Sequence[Pair]) -> PairBatch:
         batch = collate([answer for pair in pairs for answer in (pair.chosen, pair.rejected)], self._media)
         reference = torch.tensor([self._reference_of(model, pair) for pair in pairs])
-        return PairBatch(batch, reference, tuple(pair.row for pair in pairs), passed_over)
+        return PairBatch(batch, reference, tuple(pair.row for pair in pairs))
 
     def _reference_of(self, model: VisionLanguageModel, pair: Pair) -> list[float]:
         """Both answers' log-probabilities under the reference, computed once.
@@ -107,7 +100,7 @@ class Dpo:
         share = micro.targets / denominator
         measures = {name: values.detach().sum() / denominator for name, values in found.items()}
         measures |= {"balance": scores.balance.detach() * share, "z": scores.z.detach() * share}
-        measures["passed_over"] = torch.tensor(float(micro.passed_over))
+        measures["passed_over"] = torch.tensor(self._reader.skipped / self._config.accumulate)
         return StepLosses(found["loss"].sum() / denominator + share * scores.routing, measures, scores.load)
 
     def _measured(self, scores: Scores, micro: PairBatch) -> dict[str, Tensor]:
@@ -136,4 +129,3 @@ class Dpo:
 
     def close(self) -> None:
         """Nothing runs in the background."""
-

@@ -32,13 +32,14 @@ class Scores:
 
 def score(model: VisionLanguageModel, batch: Batch, temperature: float = 1.0) -> Scores:
     """The log-probability of each target of a batch, at a temperature; raises SluiceError as the model does."""
-    assert batch.targets is not None
     batch = batch.to(device_of(model))
+    targets = batch.targets
+    assert targets is not None
     x, routings = model.hidden(batch)
-    rows = (batch.targets != IGNORE).nonzero().flatten()
+    rows = targets.ne(IGNORE).nonzero().flatten()
     # dividing the states divides the logits
     answers = x.index_select(0, rows) / temperature
-    log_probs = token_log_probs(answers, model.lm_head.weight, batch.targets.index_select(0, rows))
+    log_probs = token_log_probs(answers, model.lm_head.weight, targets.index_select(0, rows))
     zero = log_probs.new_zeros(())
     text = model.config.text
     if not routings:
@@ -51,7 +52,7 @@ def score(model: VisionLanguageModel, batch: Batch, temperature: float = 1.0) ->
 def targets_of(batch: Batch) -> list[int]:
     """How many targets each document has."""
     assert batch.targets is not None
-    return [int((part != IGNORE).sum()) for part in batch.targets.split(batch.lengths)]
+    return [int(part.ne(IGNORE).sum()) for part in batch.targets.split(batch.lengths)]
 
 
 def sums(log_probs: Tensor, counts: list[int]) -> Tensor:
