@@ -11,8 +11,7 @@ from model.config import TrainConfig, to_dict
 
 TEXT = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
 WHOLE = TrainConfig(name="", steps=0, batch_sequences=0)
-GROUPS = {f.name: getattr(WHOLE, f.name) for f in dataclasses.fields(WHOLE) if f.name in TrainConfig.__annotations__}
-GROUPS = {"The run": WHOLE} | {name: value for name, value in GROUPS.items() if dataclasses.is_dataclass(value)}
+GROUPS = {"The run": WHOLE} | {name: value for name, value in vars(WHOLE).items() if dataclasses.is_dataclass(value)}
 
 
 def told(heading: str) -> dict[str, str]:
