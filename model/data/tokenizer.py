@@ -65,7 +65,7 @@ def load_tokenizer(folder: Path) -> TextCodec:
     """
     path, template = folder / "tokenizer.json", folder / TEMPLATE_NAME
     try:
-        chat_format = format_of(template.read_text(encoding="utf-8")) if template.exists() else "instruct"
+        chat_format = format_of(template.read_text(encoding="utf-8")) if template.is_file() else "instruct"
         return TextCodec(path.read_text(encoding="utf-8"), chat_format)
     except (OSError, ValueError) as error:
         raise SluiceError(

@@ -45,7 +45,8 @@ class KvCache:
         self.sequence, self.offset, self.rows = torch.stack([sequence, offset, rows]).to(self.device)
         self.places = old
         self.longest_new = max(self._new)
-        self.visible = {window: self._visible(old, window) for window in self._windows}
+        # a first pass attends within its documents and needs no mask, which would grow with the square of a prompt
+        self.visible = {window: self._visible(old, window) for window in self._windows if any(self.lengths)}
 
     def _visible(self, old: Tensor, window: int | None) -> Tensor | None:
         """[B, 1, Q, L], or None where every query sees all of L."""
@@ -84,13 +85,13 @@ class _LayerKv:
         return self._cache.steps
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Stores [T, kv_heads, D]; returns all keys and values [B, kv_heads, L, D] and their mask [B, 1, Q, L]."""
+        """Stores [T, kv_heads, D]; returns all keys and values [B, kv_heads, L, D] and a mask [B, 1, Q, L] or None."""
         cache = self._cache
         stored = self._grow(keys, values)
         for all_rows, new in zip(stored, (keys, values), strict=True):
             all_rows.flatten(0, 1).index_copy_(0, cache.rows, new)
         seen = [x[:, : cache.total].transpose(1, 2) for x in stored]
-        return seen[0], seen[1], cache.visible[self._window]
+        return seen[0], seen[1], cache.visible.get(self._window)
 
     def storage(self) -> tuple[Tensor, Tensor, Tensor, int]:
         """keys, values [B, capacity, kv_heads, D], the row each new token goes to [B], and the window (0: none)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,9 @@ import torch
 from torch import Tensor
 
 from schemas.errors import SluiceError
+
+#: logits over less than this could be too large for float32
+_COLDEST = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +36,12 @@ class Sampling:
     def __post_init__(self) -> None:
         in_bounds = {
             "max_new_tokens >= 1": self.max_new_tokens >= 1,
-            "repetition_penalty > 0": self.repetition_penalty > 0,
-            "temperature >= 0": self.temperature >= 0,
+            "repetition_penalty > 0": 0 < self.repetition_penalty < math.inf,
+            "temperature >= 0": 0 <= self.temperature < math.inf,
             "top_k >= 0": self.top_k >= 0,
             "top_p in (0, 1]": 0 < self.top_p <= 1,
             "min_p in [0, 1]": 0 <= self.min_p <= 1,
+            "seed in [0, 2^40)": 0 <= self.seed < 1 << 40,
         }
         wrong = [f"{rule}, got {getattr(self, rule.split()[0])}" for rule, holds in in_bounds.items() if not holds]
         if wrong:
@@ -57,10 +62,15 @@ def penalise(logits: Tensor, seen: Tensor, penalty: float) -> Tensor:
 
 
 def choose(logits: Tensor, sampling: Sampling, generators: Sequence[torch.Generator]) -> Tensor:
-    """The next token of each row: logits [B, vocab] -> [B]."""
+    """The next token of each row: logits [B, vocab] -> [B]; raises SluiceError when the model computes no numbers."""
+    likeliest = logits.argmax(-1)
+    if not logits.gather(1, likeliest[:, None]).isfinite().all():
+        raise SluiceError("the model's logits are not finite numbers; its weights are broken, use another checkpoint")
     if sampling.temperature == 0:
-        return logits.argmax(-1)
-    ordered, tokens = (logits / sampling.temperature).softmax(-1).sort(dim=-1, descending=True, stable=True)
+        return likeliest
+    ordered, tokens = (
+        (logits / max(sampling.temperature, _COLDEST)).softmax(-1).sort(dim=-1, descending=True, stable=True)
+    )
     if sampling.top_k:
         ordered[:, sampling.top_k :] = 0.0
         ordered /= ordered.sum(-1, keepdim=True)

@@ -13,7 +13,7 @@ LARGEST_BYTES = 128 << 20
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The file `name` of a folder; raises SluiceError when it lies, or a link leads, outside of it.
+    """The file `name` of a folder; raises SluiceError when it lies, or a link leads, outside of it, or is a pipe.
 
     A snapshot of the hub's cache (models--X/snapshots/REVISION) is links into the blobs folder beside the snapshots;
     those are followed.
@@ -26,14 +26,14 @@ def inside(folder: Path, name: str) -> Path:
         raise SluiceError(
             f"{folder / name} is a link that leads out of the checkpoint's folder, to {path}; copy the file"
         )
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise SluiceError(f"{folder / name} is not a file")
     return folder / name
 
 
 def read_json(folder: Path, name: str) -> dict[str, Any]:
     """A JSON object; raises SluiceError saying what is wrong with the file, OSError when it cannot be opened."""
     path = inside(folder, name)
-    if path.exists() and not path.is_file():
-        raise SluiceError(f"{path} is not a file")
     if path.stat().st_size > LARGEST_BYTES:
         raise SluiceError(f"{path} is larger than {LARGEST_BYTES >> 20} MB; it is no such file of a checkpoint")
     try:

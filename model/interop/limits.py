@@ -15,7 +15,7 @@ from schemas.errors import SluiceError
 _LARGEST = 1 << 20
 #: for what is counted in layers, and what sizes nothing
 _LARGEST_OF = dict.fromkeys(("num_hidden_layers", "depth", "encoder_layers"), 1024) | dict.fromkeys(
-    ("max_position_embeddings", "original_max_position_embeddings", "min_pixels", "max_pixels"), 1 << 40
+    ("max_position_embeddings", "original_max_position_embeddings", "rope_theta", "min_pixels", "max_pixels"), 1 << 40
 )
 
 

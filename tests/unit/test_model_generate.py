@@ -153,11 +153,44 @@ def test_repetition_is_penalised_as_published(model, prompts):
 
 @pytest.mark.parametrize(
     "options",
-    [{"temperature": -1.0}, {"top_p": 0.0}, {"top_p": 1.1}, {"max_new_tokens": 0}, {"min_p": 2.0}, {"top_k": -1}],
+    [
+        {"temperature": -1.0},
+        {"temperature": float("inf")},
+        {"top_p": 0.0},
+        {"top_p": 1.1},
+        {"max_new_tokens": 0},
+        {"min_p": 2.0},
+        {"top_k": -1},
+        {"seed": -1},
+        {"seed": 1 << 60},
+        {"repetition_penalty": float("inf")},
+    ],
 )
 def test_impossible_sampling_is_an_error(options):
     with pytest.raises(SluiceError, match="sampling needs"):
         Sampling(**options)
+
+
+@pytest.mark.parametrize("temperature", [1e-8, 1e-42])
+def test_the_coldest_sampling_is_greedy(temperature):
+    logits = torch.tensor([[3.0, 40.0, -7.0]])
+    sampling = Sampling(temperature=temperature, seed=(1 << 40) - 1)
+    assert choose(logits, sampling, streams(sampling, 1)).tolist() == [1]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("broken", [float("nan"), float("inf")])
+def test_a_model_that_computes_no_numbers_is_an_error(temperature, broken):
+    logits = torch.tensor([[3.0, 4.0], [1.0, broken]])
+    sampling = Sampling(temperature=temperature)
+    with pytest.raises(SluiceError, match="not finite numbers"):
+        choose(logits, sampling, streams(sampling, 2))
+
+
+def test_a_prefill_makes_no_mask(model):
+    cache = KvCache(model.config.text, 1)
+    cache.begin([1 << 20])  # its square would not fit
+    assert not cache.visible
 
 
 def test_the_generator_writes_text(model):

@@ -149,6 +149,9 @@ def test_old_and_new_published_forms_mean_the_same():
     assert (old.text.rope_theta, old.text.mrope_section, old.text.num_experts) == (10_000.0, (6, 5, 5), 6)
     omni = from_hub({"model_type": "qwen3_omni_moe", "thinker_config": reference.OMNI, "im_end_token_id": 5}, "whole")
     assert replace(omni, special=replace(omni.special, im_end=-1)) == from_hub(reference.OMNI, "thinker")
+    published = json.loads(json.dumps(reference.VL))
+    published["text_config"]["rope_theta"] = 5_000_000  # a whole number in the hub's files
+    assert from_hub(published, "p").text.rope_theta == 5_000_000.0
     scaled = json.loads(json.dumps(reference.VL))
     scaled["text_config"]["rope_scaling"] = {"type": "yarn", "factor": 2, "mrope_section": [6, 5, 5]}
     assert from_hub(scaled, "y").text.rope_scaling == YarnConfig(factor=2.0, original_max_position_embeddings=4096)

@@ -103,6 +103,15 @@ def test_an_index_and_its_files_must_agree(sharded):
         load_model(sharded)
 
 
+@pytest.mark.parametrize("name", [CONFIG, WEIGHTS, "sluice.safetensors", "preprocessor_config.json", "tokenizer.json"])
+def test_a_pipe_is_not_waited_for(tmp_path, name):
+    saved(tmp_path)
+    (tmp_path / name).unlink(missing_ok=True)
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(SluiceError, match=f"{name} is not a file"):
+        load_model(tmp_path)
+
+
 def test_links_out_of_the_folder_are_not_followed(tmp_path):
     model = saved(tmp_path / "m")
     (tmp_path / "m" / WEIGHTS).rename(tmp_path / "elsewhere.safetensors")
