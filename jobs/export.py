@@ -60,7 +60,7 @@ def _dtype(modules: Any, name: str | None) -> Any:
 
 def _bytes(size: str) -> int:
     """The number of bytes that a size such as 5GB, 500 MB or 2GiB means."""
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmg]i?b|)\s*", size, re.IGNORECASE)
+    found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d+)?)\s*([kmg]i?b|)\s*", size, re.IGNORECASE)
     total = int(float(found[1]) * _UNITS[found[2].upper()]) if found else 0
     if total < 1:
         raise SluiceError(f"--max-shard-size {size!r} is no size; write 5GB or 500MB")

@@ -118,6 +118,8 @@ class _SwiGluExperts(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, None]:
         rows, gate_up, down, ends, hidden = ctx.saved_tensors
+        # the kernel takes no strides of 0, as the gradient of a sum has
+        grad = grad.contiguous()
         gate, up = hidden.chunk(2, dim=-1)
         activated = F.silu(gate)
         grad_product = grouped_product(grad, down, ends)

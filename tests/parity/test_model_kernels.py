@@ -132,6 +132,13 @@ def test_experts(counts):
     )
 
 
+def test_the_gradient_of_a_sum_of_expert_rows():
+    inputs = [drawn(5, 16), drawn(2, 16, 16, seed=1), drawn(2, 16, 8, seed=2)]
+    made = with_gradients(lambda *x: swiglu_experts(*x, torch.tensor([2, 3])), inputs, torch.ones(5, 16))
+    summed = with_gradients(lambda *x: swiglu_experts(*x, torch.tensor([2, 3])), inputs, torch.ones(1).expand(5, 16))
+    assert all(torch.equal(one, other) for one, other in zip(made, summed, strict=True))
+
+
 def test_products_without_a_kernel_are_the_same():
     rows, matrices, ends = drawn(7, 16), drawn(3, 16, 8, seed=1), torch.tensor([2, 2, 7], dtype=torch.int32)
     other = drawn(7, 8, seed=2)

@@ -85,6 +85,7 @@ def test_what_cannot_be_done_says_why_and_leaves_nothing(place, tmp_path):
         ((tmp_path / "new", "--layout", "gguf"), "--layout 'gguf' is not one of hf5, hub-vl, hub-omni"),
         ((tmp_path / "new", "--dtype", "int8"), "--dtype 'int8' is not one of"),
         ((tmp_path / "new", "--max-shard-size", "big"), "'big' is no size; write 5GB"),
+        ((tmp_path / "new", "--max-shard-size", "9" * 400), "is no size; write 5GB"),
     ):
         with pytest.raises(SluiceError, match=problem):
             call(export, place / "vl", *words)
