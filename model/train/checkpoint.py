@@ -138,7 +138,7 @@ def read_progress(checkpoint: Path, run: dict[str, Any]) -> Progress:
         wrong = sorted(name for name in shards.keys() | there.keys() if shards.get(name) != there.get(name))
         if wrong:
             raise ValueError(f"{wrong[0]} is {there.get(wrong[0], 0)} bytes, not {shards.get(wrong[0], 0)}")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise SluiceError(
             f"{checkpoint} cannot be resumed ({error}); remove it to go on from the checkpoint before"
         ) from error
