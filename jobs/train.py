@@ -25,7 +25,11 @@ from schemas.errors import RecipeError, SluiceError
 def train(
     config: Annotated[Path, typer.Argument(help="The training configuration, a YAML file.")],
     data: Annotated[
-        list[Path], typer.Option("--data", help="A dataset's folder (it has a manifest.json); may be given again.")
+        list[Path],
+        typer.Option(
+            "--data",
+            help="A dataset's folder (it has a manifest.json), may be given again; for DPO and GRPO a file of rows.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The run's folder: metrics, checkpoints, summary.")],
     overrides: Annotated[
@@ -59,7 +63,8 @@ def train(
     with modules.joined_ranks(os.environ, settings.parallel) as ranks, ExitStack() as held:
         # two runs in one folder would take each other's half-written checkpoints away
         ranks.on_first(lambda: held.enter_context(locked(out)))
-        _train(modules, modules.Run(settings, data, out, modules.OBJECTIVES[settings.objective.use], ranks), as_json)
+        objective, describe = modules.OBJECTIVES[settings.objective.use]
+        _train(modules, modules.Run(settings, data, out, objective, ranks, describe), as_json)
 
 
 def _train(modules: Any, run: Any, as_json: bool) -> None:
