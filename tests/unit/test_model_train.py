@@ -157,6 +157,16 @@ def test_only_the_newest_checkpoints_stay(dataset, tmp_path):
     }
 
 
+def test_an_old_checkpoint_that_was_moved_and_linked_loses_the_link_alone(dataset, tmp_path):
+    run, _, _ = train(replace(RUN, keep_checkpoints=1), dataset, tmp_path / "run", stop_after=2)
+    first = newest_checkpoint(tmp_path / "run")
+    first.rename(tmp_path / "moved")
+    first.symlink_to(tmp_path / "moved")
+    run.train(lambda line: None, lambda: run.step >= 4)
+    assert load_model(tmp_path / "moved").config == tiny()
+    assert [p.name for p in checkpoints(tmp_path / "run")] == ["step-000004"]
+
+
 def test_a_run_refuses_another_configuration_or_data(dataset, tmp_path):
     train(RUN, dataset, tmp_path / "run", stop_after=2)
     with pytest.raises(SluiceError, match="a run with another configuration"):
