@@ -118,6 +118,7 @@ def _trained(
     from jobs.ablation.result import result
     from jobs.ablation.training import Budget, Trainer, configuration
     from jobs.train import _Interrupt, import_model
+    from pipeline.outputs import locked
 
     modules = import_model()
     modules.torch.set_num_threads(threads or psutil.cpu_count(logical=False) or 1)
@@ -129,7 +130,7 @@ def _trained(
     def say(line: str) -> None:
         console.print(line, soft_wrap=True)
 
-    with _Interrupt() as interrupt:
+    with locked(out / "runs"), _Interrupt() as interrupt:
         trainer = Trainer(modules, config, budget, data.held_out, out, say, lambda: interrupt.asked)
         trained = [trainer.train(arm, chosen) for arm in data.arms]
     return result(trained, budget, chosen, data.facts, {"model": config.model, "configuration": given[1]})

@@ -46,14 +46,18 @@ def quantize(
     modules.quantise_model(model, how)
     found: dict[str, Any] = {"scheme": scheme, "bytes_before": before, "bytes_after": modules.bytes_of(model)}
     if plain is not None and data is not None:
-        effect = modules.compare(plain, model, _held_out(modules, data, holdout, max_sequences))
+        effect = modules.compare(plain, model, _held_out(modules, data, folder, holdout, max_sequences))
         found |= dataclasses.asdict(effect)
     modules.save_quantised(model, how, modules.open_side_files(folder), out)
     print(json.dumps(found) if as_json else _told(found, out))
 
 
-def _held_out(modules: Any, data: Path, holdout: float, most: int) -> Any:
-    shards = modules.TokenShards(modules.dataset_info(data).shards)
+def _held_out(modules: Any, data: Path, checkpoint: Path, holdout: float, most: int) -> Any:
+    from model.eval.dataset import check_tokenizer
+
+    info = modules.dataset_info(data)
+    check_tokenizer(info.tokenizer, checkpoint)
+    shards = modules.TokenShards(info.shards)
     split = modules.HoldoutSplit(len(shards), holdout)
     rows = [split.held_out_row(i) for i in range(min(split.held_out, most))]
     for start in range(0, len(rows), _TOGETHER):

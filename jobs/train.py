@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from rich.console import Console
 
 from jobs.facts import caption_facts
 from jobs.progress import RunProgress
+from pipeline.outputs import locked
 from schemas.errors import RecipeError, SluiceError
 
 
@@ -45,8 +47,9 @@ def train(
     Over several processes or machines: torchrun --nproc-per-node N -m jobs.cli train CONFIG ...
     """
     raw = _read(config)
-    for place, value in [o.partition("=")[::2] for o in overrides or []]:
-        _put(raw, place, yaml.safe_load(value))
+    for given in overrides or []:
+        place, _, value = given.partition("=")
+        _put(raw, place, _value(given, value))
     if holdout is not None:
         raw["holdout_ratio"] = holdout
     if captions is not None:
@@ -55,7 +58,11 @@ def train(
     neighbours = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     modules.torch.set_num_threads(threads or max(1, (psutil.cpu_count(logical=False) or 1) // neighbours))
     settings = modules.from_dict(modules.TrainConfig, raw, str(config))
-    with modules.joined_ranks(os.environ, settings.parallel) as ranks:
+    if settings.captions.path and not Path(settings.captions.path).exists():
+        raise SluiceError(f"captions.path: there is nothing at {settings.captions.path}")
+    with modules.joined_ranks(os.environ, settings.parallel) as ranks, ExitStack() as held:
+        # two runs in one folder would take each other's half-written checkpoints away
+        ranks.on_first(lambda: held.enter_context(locked(out)))
         objective, describe = modules.OBJECTIVES[settings.objective.use]
         _train(modules, modules.Run(settings, data, out, objective, ranks, describe), as_json)
 
@@ -146,6 +153,16 @@ def _read(path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict) or raw.get("train") != 1:
         raise RecipeError(f"{path} is not a training configuration: it must say `train: 1`")
     return raw
+
+
+def _value(given: str, text: str) -> Any:
+    """The value of a --set; raises RecipeError for one that is no YAML, or not there."""
+    if "=" not in given:
+        raise RecipeError(f"--set {given}: expected NAME=VALUE")
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RecipeError(f"--set {given}: {text!r} is not YAML") from error
 
 
 def _put(raw: dict[str, Any], place: str, value: Any) -> None:

@@ -1,8 +1,9 @@
 """Documents set aside to judge recipes by, and proof that no recipe trains on them.
 
-A screening run reads the held-out files and a recipe's inputs together, through dedup. Of the inputs' rows, those go
-that have the id of a held-out document, its text or its media, or a text nearly like it; and those that are in turn
-duplicates of such rows, since a screening run names one match only.
+A screening run reads the held-out files and a recipe's inputs together, through what brings out their text (markup
+and conversations are not compared as they are written) and through dedup. Of the inputs' rows, those go that have the
+id of a held-out document, its text or its media, or a text nearly like it; and those that are in turn duplicates of
+such rows, since a screening run names one match only.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from pipeline.reading import open_files
 from pipeline.recipe import load_recipe, resolve
 from pipeline.report.tally import read_ledger
 from pipeline.storage import committed
-from pipeline.variants import with_inputs
+from pipeline.variants import text_readers, with_inputs
 from schemas.errors import RecipeError
 from schemas.ledger import KEPT
 from schemas.manifest import read_manifest
@@ -30,6 +31,7 @@ from schemas.recipe import InputSpec, Recipe, StepSpec
 #: and what they have in common with a recipe's inputs is found missing there
 _NAME = "!held-out"
 _LANGUAGE = "text.language"
+_ENCODE = ":tokens.encode"
 #: what screening compares by; texts with a Jaccard similarity of .8 or more are nearly alike
 _SCREEN = (
     {"use": "text.exact_dedup"},
@@ -70,10 +72,11 @@ def _language(like: Recipe) -> StepSpec:
     return StepSpec.model_validate({"use": _LANGUAGE, "with": with_, "when": {"modality": "text"}})
 
 
-def screening_recipe(held_out: Recipe, inputs: Sequence[InputSpec], path: str) -> Recipe:
-    """Held-out files and a recipe's inputs together, through dedup."""
-    raw = with_inputs(held_out, [*held_out.inputs, *inputs]).model_dump(by_alias=True)
-    raw |= {"name": "screening", "steps": list(_SCREEN), "output": {"path": path}}
+def screening_recipe(held_out: Recipe, recipe: Recipe, path: str) -> Recipe:
+    """Held-out files and a recipe's inputs together, through the recipe's readers of text and dedup."""
+    raw = with_inputs(held_out, [*held_out.inputs, *recipe.inputs]).model_dump(by_alias=True)
+    readers = [step.model_dump(by_alias=True) for step in text_readers(recipe)]
+    raw |= {"name": "screening", "steps": [*readers, *_SCREEN], "output": {"path": path}}
     return resolve(raw | {"tokens": {"tokenizer": "bytes", "image": held_out.tokens.image.model_dump()}})
 
 
@@ -110,15 +113,18 @@ def screened(dataset: Path, held_out: frozenset[str]) -> Screened:
     return Screened(frozenset(reached & of_inputs), len(same), len((reached & of_inputs) - same))
 
 
-def kept_ids(dataset: Path) -> frozenset[str]:
-    """The ids of a dataset's documents."""
+def chosen_ids(dataset: Path) -> frozenset[str]:
+    """The ids of the rows that a dataset's steps keep, also of those that its tokenizer makes too long to encode: with
+    another one they may fit."""
     found: set[str] = set()
 
     def note(columns: dict[str, list[Any]]) -> None:
-        rows = zip(columns["id"], columns["verdict"], columns["part"], strict=True)
-        found.update(row_id for row_id, verdict, part in rows if verdict == KEPT and part is None)
+        rows = zip(columns["id"], columns["verdict"], columns["part"], columns["step"], strict=True)
+        for row_id, verdict, part, step in rows:
+            if part is None and (verdict == KEPT or step.endswith(_ENCODE)):
+                found.add(row_id)
 
-    _each(dataset, ("id", "verdict", "part"), note)
+    _each(dataset, ("id", "verdict", "part", "step"), note)
     return frozenset(found)
 
 

@@ -10,7 +10,9 @@ from transforms.dedup.base import GlobalStep
 from transforms.registry import get
 
 #: steps that may reject what they cannot read, but are there to read it
-_READERS = frozenset({"image.decode", "audio.decode", "text.extract", "pair.split"})
+_READERS = frozenset({"image.decode", "audio.decode", "text.extract", "chat.turns", "pair.split"})
+#: those without which a row's text is not what is trained on: markup, or a conversation's none at all
+_TEXT_READERS = frozenset({"text.extract", "chat.turns"})
 #: steps that take lines away without ever rejecting a row
 _CLEANERS = frozenset({"text.line_dedup"})
 
@@ -39,6 +41,11 @@ def without(recipe: Recipe, places: Sequence[int], name: str) -> Recipe:
 def raw(recipe: Recipe, name: str) -> Recipe:
     """What a recipe reads, with none of its filters: its inputs, what decodes or edits them, its tokens."""
     return without(recipe, filters(recipe), name)
+
+
+def text_readers(recipe: Recipe) -> list[StepSpec]:
+    """The recipe's steps that bring out what a row says, without which rows cannot be compared by their text."""
+    return [step for step in recipe.steps if step.use in _TEXT_READERS]
 
 
 def with_tokens(recipe: Recipe, tokens: TokensSpec, tokenizer: str | None) -> Recipe:

@@ -10,15 +10,15 @@ from typing import Any
 
 from jobs.ablation.arms import Arm, Arms, with_shared_tokenizer
 from pipeline.held_out import (
+    chosen_ids,
     held_out_recipe,
-    kept_ids,
     screened,
     screening_recipe,
     unlisted,
     write_ids,
 )
 from pipeline.recipe import digest
-from pipeline.variants import prepended, raw, with_output, with_tokens
+from pipeline.variants import prepended, raw, text_readers, with_output, with_tokens
 from schemas.errors import SluiceError
 from schemas.manifest import Manifest, read_manifest
 from schemas.recipe import Recipe
@@ -60,7 +60,7 @@ def prepare(arms: Arms, given: Sequence[str], tokenizer: str | None, out: Path, 
     """
     first = arms.arms[0]
     held_out = held_out_recipe(given, first.recipe, raw(first.recipe, "raw").steps)
-    ids, ids_folder = _held_out_ids(held_out, out, curate)
+    ids = _held_out_ids(held_out, out, curate)
     lists: dict[str, tuple[Path | None, int, int]] = {}
     for arm in arms.arms:
         if _inputs(arm) not in lists:
@@ -81,32 +81,36 @@ def prepare(arms: Arms, given: Sequence[str], tokenizer: str | None, out: Path, 
         made.append(Curated(arm, folder, manifest, excluded))
     folder = out / "held-out" / "data"
     curate(with_output(with_tokens(held_out, first.recipe.tokens, shared), str(folder)), "held-out documents")
+    judged_by = read_manifest(folder).counts
+    if not judged_by.tokens:
+        raise SluiceError(f"no held-out document is left to judge by; see {folder / 'report.html'}")
     counted = [(same, alike) for _, same, alike in lists.values()]
     facts = {
         "given": list(given),
-        "documents": len(ids),
+        "documents": judged_by.rows_kept,
         "same_id": sum(same for same, _ in counted),
         "alike": sum(alike for _, alike in counted),
-        "by_language": read_manifest(ids_folder).counts.by_language,
-        "by_modality": read_manifest(ids_folder).counts.by_modality,
+        "by_language": judged_by.by_language,
+        "by_modality": judged_by.by_modality,
         "tokenizer": shared,
     }
     return Data(tuple(made), folder, facts)
 
 
 def _inputs(arm: Arm) -> str:
-    """Names what an arm reads, so that arms with the same inputs are screened once."""
-    return digest([spec.model_dump(mode="json") for spec in arm.recipe.inputs])
+    """Names what an arm reads, and how, so that arms with the same inputs are screened once."""
+    specs = [*arm.recipe.inputs, *text_readers(arm.recipe)]
+    return digest([spec.model_dump(mode="json") for spec in specs])
 
 
-def _held_out_ids(held_out: Recipe, out: Path, curate: Curate) -> tuple[frozenset[str], Path]:
+def _held_out_ids(held_out: Recipe, out: Path, curate: Curate) -> frozenset[str]:
     """The documents that are set aside, before there is a tokenizer to encode them with."""
     folder = out / "held-out" / "rows"
     curate(with_output(with_tokens(held_out, held_out.tokens, "bytes"), str(folder)), "reading the held-out documents")
-    found = kept_ids(folder)
+    found = chosen_ids(folder)
     if not found:
         raise SluiceError(f"no held-out document is left to judge by; see {folder / 'report.html'}")
-    return found, folder
+    return found
 
 
 def _screen(arm: Arm, held_out: Recipe, ids: frozenset[str], out: Path, curate: Curate) -> tuple[Path | None, int, int]:
@@ -114,7 +118,7 @@ def _screen(arm: Arm, held_out: Recipe, ids: frozenset[str], out: Path, curate: 
     document's id, and how many are alike."""
     name = _inputs(arm)[:12]
     folder = out / "held-out" / f"screening-{name}"
-    curate(screening_recipe(held_out, arm.recipe.inputs, str(folder)), f"screening what {arm.name} reads")
+    curate(screening_recipe(held_out, arm.recipe, str(folder)), f"screening what {arm.name} reads")
     found = screened(folder, ids)
     if not found.ids:
         return None, 0, 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 import types
 import typing
 from collections.abc import Mapping
@@ -12,6 +13,8 @@ from typing import Any, TypeVar
 from schemas.errors import RecipeError
 
 T = TypeVar("T")
+
+_EXPONENT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -55,9 +58,15 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return from_dict(typing.cast(type, hint), value, where)
     if origin is tuple and isinstance(value, list | tuple):
+        if args[-1] is not Ellipsis and len(value) != len(args):
+            raise RecipeError(f"{where}: expected {len(args)} values, got {len(value)}")
         return tuple(_convert(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if type(value) is int and not -(2**63) <= value < 2**63:
+        raise RecipeError(f"{where}: {value!s:.20}… is too large")
     if hint is float and type(value) in (int, float):
         return float(value)
     if type(value) is hint:
         return value
+    if hint is float and isinstance(value, str) and _EXPONENT.fullmatch(value):
+        raise RecipeError(f"{where}: {value} is a text in YAML; a number's exponent needs a point and a sign: 1.0e-3")
     raise RecipeError(f"{where}: expected {getattr(hint, '__name__', hint)}, got {value!r}")

@@ -95,12 +95,18 @@ class SequenceReader:
         return {"seed": self._seed, "sequences": len(self), "epoch": self.epoch, "index": self.index}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Moves to a saved place; raises SluiceError when it was saved by a reader over other data."""
+        """Moves to a saved place; raises SluiceError when it was saved by a reader over other data, or is none."""
         mine = {"seed": self._seed, "sequences": len(self)}
         saved = {key: state.get(key) for key in mine}
         if saved != mine:
             raise SluiceError(
                 f"the checkpoint was reading {saved}, this run reads {mine}: give the data it was made with"
             )
-        self.epoch, self.index = int(state["epoch"]), int(state["index"])
+        epoch, index = state.get("epoch"), state.get("index")
+        if type(epoch) is not int or type(index) is not int or epoch < 0 or not 0 <= index <= len(self):
+            raise SluiceError(
+                f"the checkpoint was reading at sequence {index!r:.20} of epoch {epoch!r:.20}, which there is not; "
+                "remove it to go on from the checkpoint before"
+            )
+        self.epoch, self.index = epoch, index
         self._order = self._permutation()

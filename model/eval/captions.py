@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import lzma
 import re
 import tarfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -49,7 +51,8 @@ def read_caption_pairs(path: Path, limit: int, kind: Kind = "image") -> list[Cap
                         media[key] = stream.read()
                     elif name.suffix == ".txt":
                         captions[key] = stream.read().decode("utf-8", "replace").strip()
-        except (OSError, tarfile.TarError) as error:
+        # a torn or lying archive: of gzip, bzip2 or xz, or with a member that has no name
+        except (OSError, EOFError, ValueError, tarfile.TarError, lzma.LZMAError, zlib.error) as error:
             raise SluiceError(f"{tar_path} cannot be read as a tar of {kind}-caption pairs ({error})") from error
     keys = sorted(media.keys() & captions.keys())[:limit]
     if not keys:

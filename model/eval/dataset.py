@@ -54,10 +54,16 @@ def named_sequences(info: DatasetInfo, shards: TokenShards, rows: list[int]) -> 
 def unseen_rows(info: DatasetInfo, rows: int, checkpoint: Path) -> list[int]:
     """The dataset's rows that the run of a checkpoint did not train on.
 
-    Raises SluiceError when it trained on all of them, or on several datasets of which this is one.
+    Raises SluiceError when it trained on all of them, on several datasets of which this is one, or on this one when
+    it had other rows.
     """
     trained_on, holdout_ratio = _run_of(checkpoint)
     if info.fingerprint not in trained_on:
+        if _unforgotten(info.fingerprint) in map(_unforgotten, trained_on):
+            raise SluiceError(
+                f"{checkpoint} was trained on {info.folder} when other rows of it were forgotten, so what of it was "
+                "held out cannot be told; give --data a dataset it has not seen"
+            )
         return list(range(rows))
     if len(trained_on) > 1:
         raise SluiceError(
@@ -73,6 +79,11 @@ def unseen_rows(info: DatasetInfo, rows: int, checkpoint: Path) -> list[int]:
     return [split.held_out_row(i) for i in range(split.held_out)]
 
 
+def _unforgotten(fingerprint: str) -> str:
+    """The fingerprint of a dataset before any of its rows were forgotten (see model.data.dataset.dataset_info)."""
+    return fingerprint.partition("-")[0]
+
+
 def _run_of(checkpoint: Path) -> tuple[list[str], float]:
     """The fingerprints of the datasets that a checkpoint's run read, and its holdout_ratio; none, of a checkpoint that
     does not say."""
@@ -83,7 +94,7 @@ def _run_of(checkpoint: Path) -> tuple[list[str], float]:
         run = json.loads(path.read_text(encoding="utf-8"))["run"]
         # a run over several datasets names them all
         return str(run["data"]).split("+"), float(run["configuration"]["holdout_ratio"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise SluiceError(f"{path} does not say what the checkpoint was trained on ({error!r})") from error
 
 
@@ -130,7 +141,7 @@ def _vocabulary(folder: Path) -> tuple[dict[str, int], list[dict[str, Any]]]:
             {"id": int(t["id"]), "content": str(t["content"]), "special": bool(t["special"])}
             for t in found["added_tokens"]
         ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SluiceError(f"{path} cannot be read as a byte-level tokenizer ({error})") from error
     return vocabulary, added
 

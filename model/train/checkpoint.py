@@ -70,7 +70,10 @@ class Checkpointer:
                 write_model(temporary)
                 _commit(temporary, final)
                 for old in checkpoints(self._folder)[: -self._keep]:
-                    shutil.rmtree(old)
+                    # out of sight first: a folder with its name is whole, even when this is killed half way
+                    hidden = old.with_name(f".{old.name}.tmp")
+                    os.replace(old, hidden)
+                    _remove(hidden)
 
         self._pending = self._finisher.submit(finish)
 
@@ -93,9 +96,17 @@ def _prepare(final: Path, temporary: Path) -> bool:
         return False
     # what a killed run left half done, of this step or another
     for left in final.parent.glob(".step-*.tmp"):
-        shutil.rmtree(left)
+        _remove(left)
     (temporary / TRAINING).mkdir(parents=True)
     return True
+
+
+def _remove(path: Path) -> None:
+    """Removes a folder; of a link to one (a checkpoint that somebody moved to another disk), the link alone."""
+    if path.is_symlink():
+        path.unlink()
+    else:
+        shutil.rmtree(path)
 
 
 def _write_progress(folder: Path, progress: Progress) -> None:
@@ -138,7 +149,7 @@ def read_progress(checkpoint: Path, run: dict[str, Any]) -> Progress:
         wrong = sorted(name for name in shards.keys() | there.keys() if shards.get(name) != there.get(name))
         if wrong:
             raise ValueError(f"{wrong[0]} is {there.get(wrong[0], 0)} bytes, not {shards.get(wrong[0], 0)}")
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise SluiceError(
             f"{checkpoint} cannot be resumed ({error}); remove it to go on from the checkpoint before"
         ) from error

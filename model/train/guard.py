@@ -101,10 +101,15 @@ class Guard:
         return {"losses": list(self._losses), "spikes": self._spikes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from a saved state."""
+        """Goes on from a saved state; raises SluiceError when it is none."""
+        losses, spikes = state.get("losses"), state.get("spikes")
+        if not isinstance(losses, list) or {type(loss) for loss in losses} - {float} or type(spikes) is not int:
+            raise SluiceError(
+                "the checkpoint does not say what its last losses were; remove it to go on from the checkpoint before"
+            )
         self._losses.clear()
-        self._losses.extend(state["losses"])
-        self._spikes = state["spikes"]
+        self._losses.extend(losses)
+        self._spikes = spikes
 
 
 def stop(

@@ -172,10 +172,12 @@ class Run:
             tokens_per_s=self._tokens / self._seconds if self._seconds else 0.0,
             checkpoint=str(checkpoints(self.out)[-1].relative_to(self.out)),
         )
-        if finished and self._tokens and self.ranks.is_first:
+        path = self.out / "summary.json"
+        # a run that was killed between its last checkpoint and its summary has no tokens left to count
+        if finished and self.ranks.is_first and (self._tokens or not path.exists()):
             temporary = self.out / ".summary.json.tmp"
             temporary.write_text(json.dumps(asdict(summary), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            os.replace(temporary, self.out / "summary.json")
+            os.replace(temporary, path)
         return summary
 
     def _loop(

@@ -35,7 +35,7 @@ class MetricsFile:
     """
 
     def __init__(self, path: Path, step: int) -> None:
-        lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
         self.kept = [line for line in map(_parsed, lines) if line is not None and line["step"] <= step]
         temporary = path.with_name(f".{path.name}.tmp")
         temporary.write_text("".join(f"{json.dumps(line)}\n" for line in self.kept), encoding="utf-8")
@@ -56,7 +56,7 @@ def _parsed(line: str) -> dict[str, Any] | None:
     """A line of metrics.jsonl; None for one that a killed run left half written."""
     try:
         found = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and isinstance(found.get("step"), int) else None
 

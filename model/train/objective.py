@@ -6,7 +6,8 @@ model.prefer; whoever starts a run hands the loop the one that the configuration
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Items
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -17,7 +18,7 @@ from torch import Tensor
 from model.batch import Batch
 from model.config import ModelConfig, TrainConfig
 from model.data.collate import IGNORE, collate
-from model.data.dataset import DatasetInfo, TokenShards, dataset_info, joined
+from model.data.dataset import DatasetInfo, Sequence, TokenShards, dataset_info, joined
 from model.data.loader import Loader, MicroBatch
 from model.data.shards import HoldoutSplit, SequenceReader
 from model.net.vlm import VisionLanguageModel
@@ -68,7 +69,7 @@ class Objective(Protocol[M]):
 
     is_smooth: bool
 
-    def step(self, model: VisionLanguageModel) -> Sequence[M]:
+    def step(self, model: VisionLanguageModel) -> Items[M]:
         """The micro-batches of the next step on this rank; an objective that samples does it with `model` as it is."""
 
     def losses(self, model: VisionLanguageModel, micro: M, denominator: int) -> StepLosses:
@@ -106,10 +107,10 @@ class Setting:
 
 MakeObjective = Callable[[Setting], Objective[Any]]
 #: what is known of the data that --data names, before any of it is read
-Describe = Callable[[TrainConfig, Sequence[Path]], DatasetInfo]
+Describe = Callable[[TrainConfig, Items[Path]], DatasetInfo]
 
 
-def described_datasets(config: TrainConfig, folders: Sequence[Path]) -> DatasetInfo:
+def described_datasets(config: TrainConfig, folders: Items[Path]) -> DatasetInfo:
     """Several datasets as one; raises SchemaError when a folder is none, or they do not go together."""
     return joined([dataset_info(folder) for folder in folders])
 
@@ -129,6 +130,10 @@ class NextToken:
         self._config, self._ranks = config, ranks
         self._shards = TokenShards(setting.info.shards)
         self._split = HoldoutSplit(len(self._shards), config.holdout_ratio)
+        if self._split.held_out and not any(_has_targets(self._shards[row]) for row in self._held_out_rows()):
+            raise SluiceError(
+                "the held-out sequences have no token to score; hold out more of the data, or none (holdout_ratio: 0)"
+            )
         self._loader = Loader(
             SequenceReader(self._shards, self._split, config.seed, config.media_repeats),
             config.loader,
@@ -142,7 +147,7 @@ class NextToken:
         self.load_state_dict = self._loader.load_state_dict
         self.close = self._loader.close
 
-    def step(self, model: VisionLanguageModel) -> Sequence[MicroBatch]:
+    def step(self, model: VisionLanguageModel) -> Items[MicroBatch]:
         """The next sequences of the dataset's order."""
         micros = self._ranks.together(lambda: next(self._loader))
         batches = level([micro.batch for micro in micros], model.config, self._ranks)
@@ -172,18 +177,27 @@ class NextToken:
     def _held_out(self, shape: ModelConfig) -> Iterator[Batch]:
         """This rank's share of each batch; where there is none, a sequence without loss, so that all take part."""
         size, ranks = self._config.batch_sequences, self._ranks
-        count = min(self._split.held_out, self._config.max_holdout_sequences)
-        rows = [self._split.held_out_row(i) for i in range(count)]
-        for start in range(0, count, size):
+        rows = self._held_out_rows()
+        for start in range(0, len(rows), size):
             mine = rows[start : start + size][ranks.rank :: ranks.count]
             batch = collate([self._shards[row] for row in mine or rows[:1]])
             if not mine:
                 batch = replace(batch, targets=torch.full_like(batch.tokens, IGNORE))
             yield from level([batch], shape, ranks)
 
+    def _held_out_rows(self) -> list[int]:
+        count = min(self._split.held_out, self._config.max_holdout_sequences)
+        return [self._split.held_out_row(i) for i in range(count)]
+
     def describe(self) -> str:
         """Sequences to train on and held out."""
         return f"{self._split.training:,} sequences to train on, {self._split.held_out:,} held out"
+
+
+def _has_targets(sequence: Sequence) -> bool:
+    """Whether a token of it carries loss; looks at no media."""
+    targets = collate([replace(sequence, images=(), audios=())]).targets
+    return targets is not None and bool((targets >= 0).any())
 
 
 def device_of(model: VisionLanguageModel) -> torch.device:

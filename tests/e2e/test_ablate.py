@@ -10,7 +10,10 @@ import pytest
 import yaml
 
 from jobs.ablation.arms import leave_one_out, named_arms
-from pipeline.recipe import load_recipe
+from jobs.ablation.data import prepare
+from pipeline.curate import curate as run
+from pipeline.graph import Launcher
+from pipeline.recipe import load_recipe, resolve
 from schemas.manifest import read_manifest
 from tests.e2e.corpus import document
 
@@ -130,6 +133,34 @@ def test_a_filter_that_others_need_is_not_left_out(place):
     assert [arm.leaves_out for arm in found.arms[2:]] == ["2:select.range"]
     ((label, why),) = found.skipped
     assert label == "1:text.language" and "text.lang_score" in why
+
+
+def test_conversations_are_held_out_by_what_they_say(tmp_path):
+    rng = random.Random(5)
+    chats = [[("user", document(rng, 4)), ("assistant", document(rng, 4))] for _ in range(8)]
+    # no ids: a row is known by its file and line, so only the words can tell
+    rows = [{"messages": [{"role": role, "content": text} for role, text in chat]} for chat in chats]
+    write(tmp_path / "in" / "a.jsonl", rows)
+    write(tmp_path / "held" / "h.jsonl", rows[5:])
+    read = {"use": "jsonl", "with": {"paths": str(tmp_path / "in"), "columns": {"text": None}}}
+    recipe = {
+        "recipe": 1,
+        "name": "chats",
+        "inputs": [read],
+        "steps": [{"use": "chat.turns"}, {"use": "text.exact_dedup"}],
+        # a conversation is never cut: as bytes these are too long, as tokens they are not
+        "tokens": {"tokenizer": {"train": {"vocab_size": 400}}, "sequence_length": 512},
+        "output": {"path": str(tmp_path / "unused")},
+    }
+    read_held = read | {"with": read["with"] | {"paths": str(tmp_path / "held")}}
+    (tmp_path / "held.yaml").write_text(yaml.safe_dump(recipe | {"inputs": [read_held]}))
+    arms = named_arms([resolve(recipe)], with_raw=True)
+    assert [step.use for step in arms.arms[1].recipe.steps] == ["chat.turns"]
+    data = prepare(
+        arms, [str(tmp_path / "held.yaml")], None, tmp_path / "out", lambda made, _: run(made, Launcher("direct", 1))
+    )
+    assert (data.facts["documents"], data.facts["alike"]) == (3, 3)
+    assert [arm.manifest.counts.rows_kept for arm in data.arms] == [5, 5]
 
 
 def test_all_arms_have_the_first_recipes_tokens(place):

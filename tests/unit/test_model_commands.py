@@ -14,6 +14,7 @@ from jobs.facts import caption_facts
 from jobs.generate import generate
 from jobs.train import _Interrupt, train
 from model.config import PRESETS, TrainConfig, from_dict
+from pipeline.outputs import locked
 from schemas.errors import RecipeError, SchemaError, SluiceError
 from tests.model_data import mixed_rows, square, tone, write_dataset
 
@@ -93,6 +94,20 @@ def test_errors_name_the_place(place):
         call("train", place / "c.yaml", *arguments, "--set", "optimizer.lr=1")
     with pytest.raises(RecipeError, match="'steps' is not a group of settings"):
         call("train", place / "c.yaml", *arguments, "--set", "steps.x=1")
+    for given, message in (
+        ("steps=[", r"--set steps=\[: '\[' is not YAML"),
+        ("steps", r"--set steps: expected NAME=VALUE"),
+        ("optimizer.betas=[0.9]", r"c\.yaml\.optimizer\.betas: expected 2 values, got 1"),
+        ("optimizer.learning_rate=1e-3", "1e-3 is a text in YAML; .* needs a point and a sign"),
+        (f"optimizer.learning_rate={'9' * 400}", r"learning_rate: 99999.* is too large"),
+        (f"seed={2**63}", r"c\.yaml\.seed: 92233.* is too large"),
+    ):
+        with pytest.raises(RecipeError, match=message):
+            call("train", place / "c.yaml", *arguments, "--set", given)
+    with pytest.raises(SluiceError, match=r"captions\.path: there is nothing at none\.tar"):
+        call("train", place / "c.yaml", *arguments, "--captions", "none.tar")
+    with locked(place / "none"), pytest.raises(SluiceError, match=r"another sluice run is using .*none"):
+        call("train", place / "c.yaml", *arguments)
     with pytest.raises(RecipeError, match="no preset 'huge'; choose one of"):
         call("train", place / "c.yaml", *arguments, "--set", "model=huge")
     with pytest.raises(RecipeError, match="cannot be read"):

@@ -146,6 +146,9 @@ def test_a_runs_own_data_is_scored_where_it_was_held_out(place, model, tmp_path)
     assert len(rows) == 2
     other = dataclasses.replace(info, fingerprint="other")
     assert unseen_rows(other, 8, place / "checkpoint") == list(range(8))
+    fewer = dataclasses.replace(info, fingerprint="f1-2")
+    with pytest.raises(SluiceError, match="when other rows of it were forgotten"):
+        unseen_rows(fewer, 7, place / "checkpoint")
     (tmp_path / "training").mkdir()
     training = tmp_path / "training" / "training.json"
     training.write_text(json.dumps({"run": {"configuration": {"holdout_ratio": 0.25}, "data": "f0+f1"}}))

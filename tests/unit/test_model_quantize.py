@@ -95,6 +95,15 @@ def test_quantising_is_the_same_bytes_and_says_what_it_saved(place):
         call("quantize", place / "plain", place / "three", "--scheme", "int3")
 
 
+def test_the_cost_is_measured_on_data_of_the_same_tokenizer(place, tmp_path):
+    data = write_dataset(tmp_path / "data", mixed_rows(4), 160)
+    tokenizer = data / "tokenizer" / "tokenizer.json"
+    tokenizer.write_text(tokenizer.read_text().replace("<|audio_pad|>", "<|sound_pad|>"))
+    with pytest.raises(SluiceError, match="its ids mean other text"):
+        call("quantize", place / "plain", tmp_path / "out", "--data", data)
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_quantised_folder_that_does_not_fit_is_an_error(place, tmp_path):
     folder = tmp_path / "q"
     call("quantize", place / "plain", folder)

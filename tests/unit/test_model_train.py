@@ -1,5 +1,6 @@
 """Training: it learns, a killed run continues bit for bit, checkpoints are whole or absent, scores are right."""
 
+import gzip
 import io
 import json
 import pickle
@@ -30,7 +31,16 @@ from model.train.ranks import Ranks
 from model.train.schedule import rate_factor
 from model.train.storage import Shards, read_shards
 from schemas.errors import SluiceError
-from tests.model_data import COLORS, image_document, mixed_rows, sequence_row, square, tiny, write_dataset
+from tests.model_data import (
+    COLORS,
+    image_document,
+    mixed_rows,
+    sequence_row,
+    square,
+    text_document,
+    tiny,
+    write_dataset,
+)
 
 RUN = TrainConfig(
     name="test",
@@ -114,6 +124,10 @@ def test_a_finished_run_has_nothing_left_to_do(dataset, tmp_path):
     _, summary, _ = train(RUN, dataset, tmp_path)
     assert summary.finished and summary.step == 6
     assert (tmp_path / "summary.json").read_bytes() == before
+    # killed after its last checkpoint, before it was summed up
+    (tmp_path / "summary.json").unlink()
+    train(RUN, dataset, tmp_path)
+    assert json.loads((tmp_path / "summary.json").read_bytes())["step"] == 6
 
 
 def test_a_checkpoint_that_fails_half_way_leaves_the_old_one(dataset, tmp_path, monkeypatch):
@@ -143,6 +157,16 @@ def test_only_the_newest_checkpoints_stay(dataset, tmp_path):
     }
 
 
+def test_an_old_checkpoint_that_was_moved_and_linked_loses_the_link_alone(dataset, tmp_path):
+    run, _, _ = train(replace(RUN, keep_checkpoints=1), dataset, tmp_path / "run", stop_after=2)
+    first = newest_checkpoint(tmp_path / "run")
+    first.rename(tmp_path / "moved")
+    first.symlink_to(tmp_path / "moved")
+    run.train(lambda line: None, lambda: run.step >= 4)
+    assert load_model(tmp_path / "moved").config == tiny()
+    assert [p.name for p in checkpoints(tmp_path / "run")] == ["step-000004"]
+
+
 def test_a_run_refuses_another_configuration_or_data(dataset, tmp_path):
     train(RUN, dataset, tmp_path / "run", stop_after=2)
     with pytest.raises(SluiceError, match="a run with another configuration"):
@@ -156,6 +180,15 @@ def test_a_run_refuses_another_configuration_or_data(dataset, tmp_path):
 def test_a_torn_checkpoint_is_a_clear_error(dataset, tmp_path):
     train(RUN, dataset, tmp_path, stop_after=2)
     folder = newest_checkpoint(tmp_path) / "training"
+    written = (folder / "training.json").read_text()
+    for change, message in (
+        ({"guard": {}}, "does not say what its last losses were"),
+        ({"objective": json.loads(written)["objective"] | {"index": -1}}, "was reading at sequence -1 of epoch 0"),
+    ):
+        (folder / "training.json").write_text(json.dumps(json.loads(written) | change))
+        with pytest.raises(SluiceError, match=message):
+            Run(RUN, dataset, tmp_path)
+    (folder / "training.json").write_text(written)
     (shard,) = folder.glob("*.safetensors")
     whole = shard.read_bytes()
     # as long as before, but not what was written
@@ -248,6 +281,14 @@ def test_held_out_sequences_are_not_trained_on_and_their_loss_is_per_token(datas
     assert one == pytest.approx(each, rel=1e-5) and summary.held_out_loss == pytest.approx(one, rel=1e-5)
 
 
+def test_nothing_to_score_is_told_before_training(tmp_path):
+    document = text_document("no word of it is learned")
+    rows = [sequence_row([document | {"runs": [(0, len(document["ids"]))]}], 40) for _ in range(4)]
+    data = write_dataset(tmp_path / "data", rows, 40)
+    with pytest.raises(SluiceError, match="held-out sequences have no token to score"):
+        Run(RUN, data, tmp_path / "run")
+
+
 def test_orthogonalise_flattens_the_spectrum():
     x = torch.randn(3, 40, 24, generator=torch.Generator().manual_seed(0)) * torch.logspace(0, -2, 24)
     values = torch.linalg.svdvals(orthogonalise(x))
@@ -305,9 +346,13 @@ def test_scores_of_captions():
 def test_pairs_come_from_a_tar_or_a_folder_and_anything_else_is_an_error(tmp_path):
     with pytest.raises(SluiceError, match="no image-caption pair"):
         read_caption_pairs(tmp_path, 5)
+    with tarfile.open(tmp_path / "nameless.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("."), io.BytesIO())
+    (tmp_path / "torn.tar").write_bytes(gzip.compress((tmp_path / "nameless.tar").read_bytes())[:-20])
     (tmp_path / "a.tar").write_bytes(b"no tar")
-    with pytest.raises(SluiceError, match="cannot be read as a tar"):
-        read_caption_pairs(tmp_path / "a.tar", 5)
+    for name in ("a.tar", "torn.tar", "nameless.tar"):
+        with pytest.raises(SluiceError, match="cannot be read as a tar"):
+            read_caption_pairs(tmp_path / name, 5)
     with pytest.raises(SluiceError, match="cannot be read as a tar"):
         read_caption_pairs(tmp_path / "none.tar", 5)
 
