@@ -14,7 +14,7 @@ from model.infer.generate import TextGenerator
 from model.infer.opening import open_model, open_side_files, plain_checkpoint
 from model.infer.quantised import read_note, save_quantised
 from model.infer.sampling import Sampling
-from model.interop import LAYOUTS, export_checkpoint, newest_checkpoint
+from model.interop import LAYOUTS, export_checkpoint, newest_checkpoint, read_run
 from model.train.loop import Run
 from model.train.objective import MakeObjective, NextToken
 from model.train.ranks import joined_ranks
@@ -46,6 +46,7 @@ __all__ = [
     "quantise_model",
     "read_caption_pairs",
     "read_note",
+    "read_run",
     "save_quantised",
     "score_captions",
     "torch",

@@ -125,6 +125,11 @@ def adapt(model: VisionLanguageModel, paths: Sequence[str], config: AdapterConfi
             replace(model, path, LowRankLinear(base, config, generator))
 
 
+def has_adapters(model: VisionLanguageModel) -> bool:
+    """Whether any module of the model is adapted."""
+    return any(isinstance(module, LowRankLinear | LowRankExperts) for module in model.modules())
+
+
 def merge_adapters(model: VisionLanguageModel) -> None:
     """Makes of an adapted model, its base quantised or not, a plain one with the same logits up to rounding."""
     for path, module in list(model.named_modules()):
