@@ -30,7 +30,10 @@ def generate(
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens to write, at most.")] = 64,
     temperature: Annotated[float, typer.Option(min=0.0, help="0 always takes the likeliest token.")] = 0.0,
+    top_k: Annotated[int, typer.Option(min=0, help="Sample from so many of the likeliest tokens; 0: from all.")] = 0,
     top_p: Annotated[float, typer.Option(help="Sample from the likeliest tokens that hold this much.")] = 1.0,
+    min_p: Annotated[float, typer.Option(help="Sample from tokens at least this likely, beside the likeliest.")] = 0.0,
+    repetition_penalty: Annotated[float, typer.Option(help="Above 1: tokens seen before become less likely.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of the sampling.")] = 0,
     threads: Annotated[int | None, typer.Option(min=1, help="CPU threads [default: physical cores].")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -43,7 +46,15 @@ def generate(
     functions = None if tools is None else read_json(tools)
     modules = import_model()
     modules.torch.set_num_threads(threads or psutil.cpu_count(logical=False) or 1)
-    sampling = modules.Sampling(max_new_tokens=max_new_tokens, temperature=temperature, top_p=top_p, seed=seed)
+    sampling = modules.Sampling(
+        max_new_tokens=max_new_tokens,
+        repetition_penalty=repetition_penalty,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        min_p=min_p,
+        seed=seed,
+    )
     folder = modules.newest_checkpoint(checkpoint)
     writer = modules.TextGenerator.load(folder)
     made: dict[str, Any] = {"checkpoint": str(folder)}

@@ -15,12 +15,19 @@ from model.infer.opening import open_model, open_side_files, plain_checkpoint
 from model.infer.quantised import read_note, save_quantised
 from model.infer.sampling import Sampling
 from model.interop import LAYOUTS, export_checkpoint, newest_checkpoint, read_run
+from model.prefer.dpo import Dpo
+from model.prefer.grpo import Grpo
+from model.prefer.source import described_preferences
 from model.train.loop import Run
-from model.train.objective import MakeObjective, NextToken
+from model.train.objective import Describe, MakeObjective, NextToken, described_datasets
 from model.train.ranks import joined_ranks
 
-#: what `objective.use` names
-OBJECTIVES: dict[str, MakeObjective] = {"next_token": NextToken}
+#: what `objective.use` names: how it is learned, and what --data is then
+OBJECTIVES: dict[str, tuple[MakeObjective, Describe]] = {
+    "next_token": (NextToken, described_datasets),
+    "dpo": (Dpo, described_preferences),
+    "grpo": (Grpo, described_preferences),
+}
 
 __all__ = [
     "LAYOUTS",

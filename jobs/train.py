@@ -23,7 +23,11 @@ from schemas.errors import RecipeError, SluiceError
 def train(
     config: Annotated[Path, typer.Argument(help="The training configuration, a YAML file.")],
     data: Annotated[
-        list[Path], typer.Option("--data", help="A dataset's folder (it has a manifest.json); may be given again.")
+        list[Path],
+        typer.Option(
+            "--data",
+            help="A dataset's folder (it has a manifest.json), may be given again; for DPO and GRPO a file of rows.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The run's folder: metrics, checkpoints, summary.")],
     overrides: Annotated[
@@ -52,7 +56,8 @@ def train(
     modules.torch.set_num_threads(threads or max(1, (psutil.cpu_count(logical=False) or 1) // neighbours))
     settings = modules.from_dict(modules.TrainConfig, raw, str(config))
     with modules.joined_ranks(os.environ, settings.parallel) as ranks:
-        _train(modules, modules.Run(settings, data, out, modules.OBJECTIVES[settings.objective.use], ranks), as_json)
+        objective, describe = modules.OBJECTIVES[settings.objective.use]
+        _train(modules, modules.Run(settings, data, out, objective, ranks, describe), as_json)
 
 
 def _train(modules: Any, run: Any, as_json: bool) -> None:

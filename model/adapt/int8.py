@@ -1,7 +1,7 @@
 """Weights as int8 with one float32 scale for each output row: the form that files hold and kernels read.
 
 `weight` [out, in] int8 and `scale` [out]: the matrix is `weight * scale[:, None]`. Fused experts are the same with a
-leading expert dimension. Products here are plain; `model.infer` reads the same tensors with a faster kernel.
+leading expert dimension. Few rows, as decoding has them, go through loops that read the integers as they are.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from model.adapt.experts import PROJECTIONS, ProjectedExperts
 from model.adapt.integers import dequantise, quantise, quantise_rows
+from model.net.few_rows import FEW_ROWS, few_experts, few_linear, is_compiled, takes_few
 from model.net.moe import Experts
 
 
@@ -30,6 +31,8 @@ def int8_linear(x: Tensor, weight: Tensor, scale: Tensor, *, dynamic: bool) -> T
     if dynamic:
         q, row_scale = quantise_rows(x)
         return (torch._int_mm(q, weight.T).float() * row_scale[:, None] * scale).to(x.dtype)
+    if len(x) <= FEW_ROWS and not x.requires_grad and is_compiled(x):
+        return few_linear(x, weight, scale)
     return F.linear(x, weight.to(x.dtype)) * scale.to(x.dtype)
 
 
@@ -60,6 +63,10 @@ class Int8Linear(nn.Module):
         y = y.unflatten(0, x.shape[:-1])
         return y if self.bias is None else y + self.bias.to(y.dtype)
 
+    def plain_integers(self) -> tuple[Tensor, Tensor] | None:
+        """Weight and scale, where they are all there is to it."""
+        return None if self.dynamic or self.bias is not None else (self.weight, self.scale)
+
     def dequantised(self, dtype: torch.dtype) -> Tensor:
         """The matrix [out, in] that the integers stand for."""
         return dequantise(self.weight, self.scale[:, None], dtype)
@@ -85,6 +92,19 @@ class Int8Experts(ProjectedExperts):
             setattr(made, name, q)
             setattr(made, f"{name}_scale", scale)
         return made
+
+    def forward(self, x: Tensor, weights: Tensor, experts: Tensor) -> Tensor:
+        """See Experts."""
+        integers = self.plain_integers()
+        if integers is None or not takes_few(x, experts):
+            return super().forward(x, weights, experts)
+        return few_experts(x, weights, experts, *integers)
+
+    def plain_integers(self) -> tuple[Tensor, ...] | None:
+        """Both weights and both scales, where they are all there is to it."""
+        weights = [getattr(self, name) for name in PROJECTIONS]
+        scales = [getattr(self, f"{name}_scale") for name in PROJECTIONS]
+        return None if self.dynamic else (*weights, *scales)
 
     def project(self, name: str, rows: Tensor, counts: Tensor) -> Tensor:
         """See ProjectedExperts."""

@@ -7,7 +7,8 @@ are sorted by expert already: no update the size of the weights is ever built (d
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -128,6 +129,19 @@ def adapt(model: VisionLanguageModel, paths: Sequence[str], config: AdapterConfi
 def has_adapters(model: VisionLanguageModel) -> bool:
     """Whether any module of the model is adapted."""
     return any(isinstance(module, LowRankLinear | LowRankExperts) for module in model.modules())
+
+
+@contextmanager
+def adapters_off(model: VisionLanguageModel) -> Iterator[None]:
+    """Inside, an adapted model computes what its base does."""
+    adapted = [(m, m.scaling) for m in model.modules() if isinstance(m, LowRankLinear | LowRankExperts)]
+    try:
+        for module, _ in adapted:
+            module.scaling = 0.0
+        yield
+    finally:
+        for module, scaling in adapted:
+            module.scaling = scaling
 
 
 def merge_adapters(model: VisionLanguageModel) -> None:

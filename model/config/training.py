@@ -75,14 +75,20 @@ class ObjectiveConfig:
     """What is learned: the next token; preferences by DPO; rewards that a program can check, by GRPO."""
 
     use: Literal["next_token", "dpo", "grpo"] = "next_token"
-    #: DPO, GRPO: how strongly the model is held to the one it started from
+    #: DPO, GRPO: how strongly the model is held to the one it started from; GRPO can do without, 0
     beta: float = 0.1
+    #: DPO, GRPO: rows with more tokens (of prompt and answer, or of the prompt to be answered) are passed over
+    max_tokens: int = 2048
     #: GRPO: answers sampled for one prompt, at this temperature and at most this long
     group_size: int = 8
     temperature: float = 1.0
     max_new_tokens: int = 64
-    #: GRPO: the importance ratio is clipped to [1 - clip, 1 + clip]
+    #: GRPO: steps taken on the answers once sampled
+    updates: int = 1
+    #: GRPO: the importance ratio is clipped to [1 - clip, 1 + clip]; without effect in the first of the updates
     clip: float = 0.2
+    #: GRPO: added to the reward of an answer that thinks in one closed block and then says something
+    format_reward: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,6 +124,7 @@ class TrainConfig:
     init: str = ""
     seed: int = 17
     steps: int
+    #: of one batch: packed sequences; DPO: pairs; GRPO: prompts
     batch_sequences: int
     #: batches whose gradients are added up for one step
     accumulate: int = 1

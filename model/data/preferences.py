@@ -12,6 +12,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 
 from model.data.dataset import Sequence
 from model.data.permutation import Permutation
+from model.data.shards import HoldoutSplit
 from model.data.tokenizer import Prompts
 from schemas.chat import parse
 from schemas.errors import SluiceError
@@ -34,6 +36,7 @@ _SHOWN = 5
 class Pair:
     """Two answers to one prompt. Both sequences begin with its tokens; `loss_runs` are all but the answer."""
 
+    row: int  # of the file, from 0
     source: str  # file:row, rows from 1
     chosen: Sequence
     rejected: Sequence
@@ -43,6 +46,7 @@ class Pair:
 class Task:
     """A prompt to be answered, and what is known of a right answer: its text, or a check as the row gives it."""
 
+    row: int
     source: str
     prompt: Sequence
     answer: str | None
@@ -55,8 +59,13 @@ class _Reader(ABC, Generic[T]):
     Opening it reads and checks every row. Raises SluiceError naming the first rows that are wrong, and what is.
     """
 
-    def __init__(self, path: Path, prompts: Prompts, seed: int, max_tokens: int | None = None) -> None:
-        """`max_tokens`: rows whose longest sequence has more are passed over, and counted in `skipped`."""
+    def __init__(
+        self, path: Path, prompts: Prompts, seed: int, max_tokens: int | None = None, holdout_ratio: float = 0.0
+    ) -> None:
+        """`max_tokens`: rows whose longest sequence has more are passed over, and counted in `skipped`.
+
+        `holdout_ratio`: the share of the rows that is left out of the order; see `held_out`.
+        """
         self._path, self._prompts, self._seed, self._max_tokens = path, prompts, seed, max_tokens
         self._row, self._size, self._digest = _opened(path)
         faults = []
@@ -70,7 +79,24 @@ class _Reader(ABC, Generic[T]):
             raise SluiceError(f"{path}: {'; '.join(faults[:_SHOWN])}{more}")
         if not self._size:
             raise SluiceError(f"{path} has no rows")
+        self._split = HoldoutSplit(self._size, holdout_ratio)
         self.epoch, self.index, self.skipped = 0, 0, 0
+
+    def held_out(self, count: int) -> list[T]:
+        """At most `count` of the rows that are held out and not too long."""
+        found = (self[self._split.held_out_row(i)] for i in range(self._split.held_out))
+        return list(islice((one for one in found if self._fits(one)), count))
+
+    def describe(self) -> str:
+        """Rows to train on and held out."""
+        return f"{self._split.training:,} rows to train on, {self._split.held_out:,} held out"
+
+    def place(self, row: int) -> str:
+        """A row for people."""
+        return f"{self._path.name}:{row + 1}"
+
+    def _fits(self, found: T) -> bool:
+        return self._max_tokens is None or self._tokens(found) <= self._max_tokens
 
     def __len__(self) -> int:
         """Rows of an epoch."""
@@ -80,9 +106,8 @@ class _Reader(ABC, Generic[T]):
         """A row, rendered; raises SluiceError for media it cannot read."""
         if not 0 <= row < self._size:
             raise IndexError(row)
-        source = f"{self._path.name}:{row + 1}"
         try:
-            return self._made(source, self._row(row))
+            return self._made(row, self._row(row))
         except SluiceError as error:
             raise SluiceError(f"{self._path}, row {row + 1}: {error}") from error
 
@@ -90,13 +115,14 @@ class _Reader(ABC, Generic[T]):
         return self
 
     def __next__(self) -> T:
-        for _ in range(2 * self._size - 1):  # one row that fits is found: first of this epoch, last of the next
-            if self.index == self._size:
+        rows = self._split.training
+        for _ in range(2 * rows - 1):  # one row that fits is found: first of this epoch, last of the next
+            if self.index == rows:
                 self.epoch, self.index = self.epoch + 1, 0
-            order = Permutation(self._size, f"sluice.preferences/{self._seed}/{self.epoch}")
-            found = self[order[self.index]]
+            order = Permutation(rows, f"sluice.preferences/{self._seed}/{self.epoch}")
+            found = self[self._split.training_row(order[self.index])]
             self.index += 1
-            if self._max_tokens is None or self._tokens(found) <= self._max_tokens:
+            if self._fits(found):
                 return found
             self.skipped += 1
         raise SluiceError(f"{self._path}: every row is longer than {self._max_tokens} tokens; allow more")
@@ -120,7 +146,7 @@ class _Reader(ABC, Generic[T]):
     def _check(self, row: Row) -> None: ...
 
     @abstractmethod
-    def _made(self, source: str, row: Row) -> T: ...
+    def _made(self, at: int, row: Row) -> T: ...
 
     @abstractmethod
     def _tokens(self, found: T) -> int: ...
@@ -137,14 +163,14 @@ class PairReader(_Reader[Pair]):
         for name in ("chosen", "rejected"):
             parse([*prompt, *_answer(row, name)], row.get("tools"), self._prompts.codec.chat_format)
 
-    def _made(self, source: str, row: Row) -> Pair:
+    def _made(self, at: int, row: Row) -> Pair:
         prompt, tools = _prompt(row), row.get("tools")
         length = len(self._prompts.conversation(prompt, tools).input_ids)
         chosen, rejected = (
             _after(self._prompts.conversation([*prompt, *_answer(row, name)], tools), length)
             for name in ("chosen", "rejected")
         )
-        return Pair(source, chosen, rejected)
+        return Pair(at, self.place(at), chosen, rejected)
 
     def _tokens(self, found: Pair) -> int:
         return max(len(found.chosen.input_ids), len(found.rejected.input_ids))
@@ -160,9 +186,9 @@ class TaskReader(_Reader[Task]):
         if row.get("answer") is not None and not isinstance(row["answer"], str):
             raise SluiceError(f"`answer` is a {type(row['answer']).__name__}, not a text")
 
-    def _made(self, source: str, row: Row) -> Task:
+    def _made(self, at: int, row: Row) -> Task:
         prompt = self._prompts.chat(_prompt(row), row.get("tools"))
-        return Task(source, prompt, row.get("answer"), row.get("check"))
+        return Task(at, self.place(at), prompt, row.get("answer"), row.get("check"))
 
     def _tokens(self, found: Task) -> int:
         return len(found.prompt.input_ids)

@@ -43,6 +43,7 @@ class KvCache:
             offset = torch.arange(len(sequence)) - (new.cumsum(0) - new)[sequence]
         rows = sequence * self.capacity + old[sequence] + offset
         self.sequence, self.offset, self.rows = torch.stack([sequence, offset, rows]).to(self.device)
+        self.places = old
         self.longest_new = max(self._new)
         self.visible = {window: self._visible(old, window) for window in self._windows}
 
@@ -85,19 +86,29 @@ class _LayerKv:
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Stores [T, kv_heads, D]; returns all keys and values [B, kv_heads, L, D] and their mask [B, 1, Q, L]."""
         cache = self._cache
-        old_keys, old_values = self._storage or (None, None)
-        stored = self._storage = (self._grown(old_keys, keys), self._grown(old_values, values))
+        stored = self._grow(keys, values)
         for all_rows, new in zip(stored, (keys, values), strict=True):
             all_rows.flatten(0, 1).index_copy_(0, cache.rows, new)
         seen = [x[:, : cache.total].transpose(1, 2) for x in stored]
         return seen[0], seen[1], cache.visible[self._window]
+
+    def storage(self) -> tuple[Tensor, Tensor, Tensor, int]:
+        """keys, values [B, capacity, kv_heads, D], the row each new token goes to [B], and the window (0: none)."""
+        assert self._storage is not None
+        return *self._grow(*self._storage), self._cache.places, self._window or 0
+
+    def _grow(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """The storage, at the cache's capacity; `keys` and `values` say what rows are like."""
+        old = self._storage or (None, None)
+        self._storage = (self._grown(old[0], keys), self._grown(old[1], values))
+        return self._storage
 
     def _grown(self, old: Tensor | None, new: Tensor) -> Tensor:
         """Storage of the cache's capacity that holds what `old` did."""
         cache = self._cache
         if old is not None and old.shape[1] == cache.capacity:
             return old
-        storage = new.new_zeros(len(cache.lengths), cache.capacity, *new.shape[1:])
+        storage = new.new_zeros(len(cache.lengths), cache.capacity, *new.shape[-2:])
         if old is not None:
             storage[:, : old.shape[1]] = old
         return storage

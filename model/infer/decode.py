@@ -20,8 +20,12 @@ def decode(
     sampling: Sampling,
     generators: Sequence[torch.Generator],
     stops: Sequence[int],
+    *,
+    keep_stop: bool = False,
 ) -> list[list[int]]:
-    """The new tokens of each document of `batch`, without the one of `stops` that ended it; one generator a document.
+    """The new tokens of each document of `batch`; one generator a document.
+
+    The one of `stops` that ended a document is among them only if they are kept.
 
     A sequence that has ended leaves the batch; what the others get does not change by it.
     """
@@ -42,7 +46,7 @@ def decode(
         tokens = choose(logits, sampling, [generators[i] for i in active])
         written = tokens.tolist()
         rows = [row for row, token in enumerate(written) if token not in ending]
-        for row in rows:
+        for row in range(len(written)) if keep_stop else rows:
             outputs[active[row]].append(written[row])
         if not rows:
             break

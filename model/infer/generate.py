@@ -13,10 +13,9 @@ from model.data.dataset import Sequence
 from model.data.tokenizer import Prompts, load_tokenizer
 from model.infer.decode import decode
 from model.infer.opening import open_model, open_side_files
-from model.infer.sampling import Sampling, streams
+from model.infer.sampling import GREEDY, Sampling, streams
 from model.net.vlm import VisionLanguageModel
 
-GREEDY = Sampling()
 #: prompts prefilled together
 BATCH = 32
 

@@ -43,6 +43,9 @@ class Sampling:
             raise SluiceError(f"sampling needs {'; '.join(wrong)}")
 
 
+GREEDY = Sampling()
+
+
 def streams(sampling: Sampling, count: int) -> list[torch.Generator]:
     """A source of random numbers for each prompt: what one draws does not depend on the others."""
     return [torch.Generator().manual_seed((sampling.seed << 20) + i) for i in range(count)]

@@ -223,8 +223,10 @@ def write_side_files(config: ModelConfig, folder: Path, tokenizer: Path | None =
     write_json(folder / preprocessing.NAME, preprocessing.to_preprocessor(config))
     write_json(folder / GENERATION, _generation(config))
     if tokenizer is not None:
+        # the folder may be a checkpoint: its weights and what was written anew stay where they are
         for path in sorted(tokenizer.iterdir()):
-            if path.is_file():
+            is_beside = path.suffix in (".json", ".jinja", ".txt") and not path.name.endswith(".index.json")
+            if path.is_file() and is_beside and not (folder / path.name).exists():
                 shutil.copyfile(path, folder / path.name)
 
 

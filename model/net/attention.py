@@ -1,7 +1,7 @@
 """Attention within segments: causal grouped-query for the decoder, full for the towers.
 
-CPU has no variable-length kernel with a backward pass; segments of similar length are stacked and go through
-`scaled_dot_product_attention` together (a dense block mask over the packed batch costs about six times as much).
+A GPU has a kernel for packed segments. CPU has none with a backward pass: there, segments of similar length are stacked
+and go through `scaled_dot_product_attention` together (a dense mask over the batch costs about six times as much).
 """
 
 from __future__ import annotations
@@ -14,21 +14,18 @@ from torch import Tensor, nn
 
 from model.config import TextConfig
 from model.net.attention_kernel import MAX_ROWS, CausalAttention
+from model.net.layer_step import StepCache
 from model.net.norm import RMSNorm
 from model.net.rope import rotate
 from model.net.segments import Segments
 
 
-class LayerCache(Protocol):
+class LayerCache(StepCache, Protocol):
     """Keys and values of earlier tokens, for one layer and all sequences being decoded."""
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was stored yet."""
-
-    @property
-    def steps(self) -> bool:
-        """Whether every sequence has one new token."""
 
     def extend(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
         """Stores [T, kv_heads, D] of the packed batch; returns what each sequence may look at.
@@ -51,6 +48,8 @@ def segment_attention(
 
     With `window`, which needs `causal`, a query sees the last so many rows of its segment, its own included.
     """
+    if q.device.type == "cuda" and q.dtype in (torch.bfloat16, torch.float16) and q.shape[-1] % 8 == 0:
+        return _flash_segments(q, k, v, segments, causal=causal, window=window)
     outputs = []
     for group in zip(segments.split(q), segments.split(k), segments.split(v), strict=True):
         qs, ks, vs = (x.transpose(1, 2) for x in group)
@@ -60,6 +59,15 @@ def segment_attention(
             out = causal_attention(qs, ks, vs) if causal else scaled_attention(qs, ks, vs)
         outputs.append(out.transpose(1, 2))
     return segments.join(outputs)
+
+
+def _flash_segments(q: Tensor, k: Tensor, v: Tensor, segments: Segments, *, causal: bool, window: int | None) -> Tensor:
+    """`segment_attention` by the GPU's kernel for packed segments (Dao 2023, FlashAttention-2)."""
+    left, right = -1 if window is None else window - 1, 0 if causal else -1
+    spans = (segments.ends, segments.ends, segments.longest, segments.longest)
+    # the operator under `torch.nn.attention.varlen`, whose own signature changes from release to release
+    options = {"window_size_left": left, "window_size_right": right}
+    return torch.ops.aten._flash_attention_forward(q, k, v, *spans, 0.0, causal, False, **options)[0]
 
 
 def sliding_attention(q: Tensor, k: Tensor, v: Tensor, window: int) -> Tensor:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from model.config import TextConfig
 from model.net.attention import Attention, LayerCache
+from model.net.layer_step import layer_step
 from model.net.moe import DenseMlp, Routing, SparseMoe
 from model.net.norm import RMSNorm
 from model.net.rope import mrope_table
@@ -28,6 +29,8 @@ class DecoderLayer(nn.Module):
         self, x: Tensor, rope: tuple[Tensor, Tensor], segments: Segments | None, cache: LayerCache | None
     ) -> tuple[Tensor, Routing | None]:
         """x [T, d] -> [T, d] and, of a sparse layer, the routing."""
+        if cache is not None and not cache.is_empty and (y := layer_step(self, x, rope, cache)) is not None:
+            return y, None
         x = x + self.self_attn(self.input_layernorm(x), rope, segments, cache)
         h = self.post_attention_layernorm(x)
         y, routing = self.mlp(h) if cache is None else (self.mlp.project(h), None)

@@ -31,11 +31,20 @@ class Slots:
     counts: Tensor
 
 
+def count_experts(experts: Tensor, num_experts: int) -> Tensor:
+    """How often each expert is chosen, [E]."""
+    if experts.device.type == "cpu":
+        return torch.bincount(experts.flatten(), minlength=num_experts)
+    # on a GPU `bincount` waits for the largest value; whole numbers add up to the same in any order
+    ones = torch.ones_like(experts.flatten())
+    return ones.new_zeros(num_experts).scatter_add_(0, experts.flatten(), ones)
+
+
 def plan_slots(experts: Tensor, num_experts: int, multiple: int = 1) -> Slots:
     """experts [T, k] -> where each (token, slot) goes when every expert's rows are padded to a multiple."""
     flat = experts.flatten()
     order = flat.argsort(stable=True)
-    counts = torch.bincount(flat, minlength=num_experts)
+    counts = count_experts(flat, num_experts)
     ranks = torch.arange(len(order), device=order.device)
     tokens = order.div(experts.shape[1], rounding_mode="floor")
     if multiple > 1:

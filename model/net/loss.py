@@ -42,7 +42,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
             total += _losses(logits, target, weights, with_gradient=needs_grad)
             if grad_hidden is not None:
                 grad_hidden.index_copy_(0, chunk, logits @ weight)
-                grad_weight = _accumulate(grad_weight, logits, h, single=len(chunk) == len(rows))
+                grad_weight = add_head_gradient(grad_weight, logits, h, single=len(chunk) == len(rows))
         if needs_grad:
             grad_weight = torch.zeros_like(weight) if grad_weight is None else grad_weight.to(weight.dtype)
             ctx.save_for_backward(grad_hidden, grad_weight)
@@ -58,6 +58,11 @@ def chunk_rows(weight: Tensor) -> int:
     """Rows of a chunk, for a head [vocab, d]."""
     limit = CHUNK_BYTES[_place(weight)]
     return max(MIN_CHUNK_ROWS, limit // (len(weight) * weight.element_size()))
+
+
+def softmax_rows(weight: Tensor) -> int:
+    """Rows of logits that the softmax works on at a time, for a head [vocab, d]."""
+    return max(1, SOFTMAX_VALUES[_place(weight)] // len(weight))
 
 
 def _place(tensor: Tensor) -> str:
@@ -82,7 +87,7 @@ def _losses(logits: Tensor, targets: Tensor, scale: Tensor, *, with_gradient: bo
     return total
 
 
-def _accumulate(total: Tensor | None, grad_logits: Tensor, hidden: Tensor, *, single: bool) -> Tensor:
+def add_head_gradient(total: Tensor | None, grad_logits: Tensor, hidden: Tensor, *, single: bool) -> Tensor:
     """Adds a chunk's gradient of the head, [vocab, d]; several chunks are added up in float32."""
     if single:
         return grad_logits.T @ hidden

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from model.config import TextConfig
-from model.net.expert_kernel import SEGMENT_ROWS, combine, dispatch, plan_slots, swiglu_experts
+from model.net.expert_kernel import SEGMENT_ROWS, combine, count_experts, dispatch, plan_slots, swiglu_experts
 from model.net.few_rows import few_experts, takes_few
 
 #: the unit of the bias on the choice of experts, which is kept as whole numbers: `model.to(bfloat16)` would round a
@@ -52,7 +52,7 @@ class Router(nn.Module):
         """x [T, d] -> weights [T, k] in x's dtype, experts [T, k], and the layer's routing statistics."""
         logits = F.linear(x, self.weight)
         weights, experts, probabilities = self.choose(logits)
-        assignments = torch.bincount(experts.flatten(), minlength=len(self.weight)).float()
+        assignments = count_experts(experts, len(self.weight)).float()
         normalisers = logits.float().logsumexp(-1).square().sum()
         return weights, experts, Routing(assignments, probabilities.sum(0), normalisers, len(x))
 

@@ -39,13 +39,16 @@ def gather_rows(x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
 class Segments:
     """A plan of segments grouped into rectangles: group g holds counts[g] segments of lengths[g] rows each.
 
-    `index` [slots] names the packed row of each slot, `inverse` [T] the slot of each packed row.
+    `index` [slots] names the packed row of each slot, `inverse` [T] the slot of each packed row. As kernels for
+    segments of any length want it: `ends` [segments + 1] int32, from 0, and the length of the `longest`.
     """
 
     counts: tuple[int, ...]
     lengths: tuple[int, ...]
     index: Tensor
     inverse: Tensor
+    ends: Tensor
+    longest: int
 
     def split(self, x: Tensor) -> list[Tensor]:
         """x [T, …] -> one [count, length, …] a group."""
@@ -103,9 +106,14 @@ def plan_segments(lengths: Sequence[int], device: torch.device, *, padded: bool)
         inverse[rows[live]] = slots[live]
         index.append(rows.flatten())
         slot += rows.numel()
+    ends = torch.tensor([0, *(n for n in lengths if n)]).cumsum(0)
+    # everything in one copy
+    parts = torch.cat([*index, inverse, ends]).to(device).split([slot, start, len(ends)])
     return Segments(
         counts=tuple(len(m) for m in groups.values()),
         lengths=tuple(groups),
-        index=torch.cat(index).to(device) if index else torch.empty(0, dtype=torch.int64, device=device),
-        inverse=inverse.to(device),
+        index=parts[0],
+        inverse=parts[1],
+        ends=parts[2].int(),
+        longest=max(lengths, default=0),
     )

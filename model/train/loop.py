@@ -13,14 +13,14 @@ import os
 import resource
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from model.config import TrainConfig, to_dict
-from model.data.dataset import DatasetInfo, dataset_info, joined
+from model.data.dataset import DatasetInfo
 from model.interop import checkpoints
 from model.net.balance import update_balancing
 from model.net.vlm import VisionLanguageModel, count_parameters
@@ -28,7 +28,7 @@ from model.train.checkpoint import Checkpointer, Progress, read_progress, read_s
 from model.train.gradients import Gradients, clip_, not_finite
 from model.train.guard import Guard, RunStopped, stop
 from model.train.metrics import Sink, held_out_line, open_sinks, training_line
-from model.train.objective import MakeObjective, NextToken, Setting
+from model.train.objective import Describe, MakeObjective, NextToken, Setting, described_datasets
 from model.train.optim import Optimizer
 from model.train.ranks import Ranks
 from model.train.schedule import rate_factor
@@ -36,7 +36,6 @@ from model.train.settings import check_settings
 from model.train.start import PRECISIONS, base_of, place, prepare, resumed_model, starting_model
 from model.train.state import model_writer, run_state
 from model.train.step import forward_backward
-from schemas.errors import SluiceError
 
 #: settings that may differ between a run and its continuation: they do not change what is learned
 _FREE = frozenset(
@@ -83,14 +82,16 @@ class Run:
         out: Path,
         objective: MakeObjective = NextToken,
         ranks: Ranks | None = None,
+        describe: Describe = described_datasets,
     ) -> None:
         check_settings(config, ranks or Ranks())
         self.config, self.out, self.ranks = config, out, ranks or Ranks()
-        self.info: DatasetInfo = joined([dataset_info(d) for d in ([data] if isinstance(data, Path) else data)])
+        self.info: DatasetInfo = describe(config, [data] if isinstance(data, Path) else data)
         learned = {k: v for k, v in to_dict(config).items() if k not in _FREE}
         self._identity = {"configuration": json.loads(json.dumps(learned)), "data": self.info.fingerprint}
         self._objective = objective(Setting(config, self.info, self._start, self.ranks))
-        self._guard = Guard(config.guard)
+        guard = config.guard if self._objective.is_smooth else replace(config.guard, spike_deviations=0.0)
+        self._guard = Guard(guard)
         self._checkpointer = Checkpointer(out, self.ranks, config.keep_checkpoints)
         found = self.ranks.on_first(lambda: checkpoints(out)[-1:])
         if found:

@@ -14,6 +14,9 @@ from schemas.errors import SluiceError
 #: what differs between two runs of the same configuration
 TIMING = ("time", "tokens_per_s", "memory_mib")
 
+#: what an objective measures that is shown beside the loss
+_SHOWN = ("reward", "margin", "accuracy")
+
 
 class Sink(Protocol):
     """Takes measurements; a line is {"step": n, name: number or one number a layer}."""
@@ -106,8 +109,9 @@ def open_sinks(out: Path, step: int, *, tensorboard: bool) -> list[Sink]:
 
 def training_line(measured: dict[str, Any]) -> str:
     """A training step for people; columns stay where they are from line to line."""
+    more = "".join(f"{name} {measured[name]:6.3f}  " for name in _SHOWN if name in measured)
     return (
-        f"step {measured['step']:>6}  loss {measured['loss']:7.4f}  grad {measured['grad_norm']:7.3f}  "
+        f"step {measured['step']:>6}  loss {measured['loss']:7.4f}  {more}grad {measured['grad_norm']:7.3f}  "
         f"rate {measured['rate']:5.3f}  {measured['tokens_per_s']:>9,.0f} tokens/s"
     )
 

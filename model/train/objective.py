@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from model.batch import Batch
 from model.config import ModelConfig, TrainConfig
 from model.data.collate import IGNORE, collate
-from model.data.dataset import DatasetInfo, TokenShards
+from model.data.dataset import DatasetInfo, TokenShards, dataset_info, joined
 from model.data.loader import Loader, MicroBatch
 from model.data.shards import HoldoutSplit, SequenceReader
 from model.net.vlm import VisionLanguageModel
@@ -60,7 +61,12 @@ class StepLosses:
 
 
 class Objective(Protocol[M]):
-    """Gives the loop its batches and their losses; all it keeps between steps is in its state."""
+    """Gives the loop its batches and their losses; all it keeps between steps is in its state.
+
+    `is_smooth`: whether the loss goes down by and by, so that one far above its mean says that something is wrong.
+    """
+
+    is_smooth: bool
 
     def step(self, model: VisionLanguageModel) -> Sequence[M]:
         """The micro-batches of the next step on this rank; an objective that samples does it with `model` as it is."""
@@ -89,8 +95,8 @@ class Objective(Protocol[M]):
 
 @dataclass(frozen=True)
 class Setting:
-    """What an objective is made from. `start` makes the model that the run starts from, in its precision and frozen:
-    the reference that DPO and GRPO hold to. Of every micro-batch, rank r of n takes every n-th part."""
+    """What an objective is made from. `start` makes the model that the run starts from, on CPU, in its precision: the
+    reference that DPO and GRPO hold to. Of every micro-batch, rank r of n takes every n-th part."""
 
     config: TrainConfig
     info: DatasetInfo
@@ -99,10 +105,19 @@ class Setting:
 
 
 MakeObjective = Callable[[Setting], Objective[Any]]
+#: what is known of the data that --data names, before any of it is read
+Describe = Callable[[TrainConfig, Sequence[Path]], DatasetInfo]
+
+
+def described_datasets(config: TrainConfig, folders: Sequence[Path]) -> DatasetInfo:
+    """Several datasets as one; raises SchemaError when a folder is none, or they do not go together."""
+    return joined([dataset_info(folder) for folder in folders])
 
 
 class NextToken:
     """The language-modelling loss of packed sequences, with the router's losses."""
+
+    is_smooth = True
 
     def __init__(self, setting: Setting) -> None:
         config, ranks = setting.config, setting.ranks

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from model.net import loss, row_kernels
+from model.net import loss, threads
 from model.net.attention import causal_attention
 from model.net.expert_kernel import combine, dispatch, grouped_outer, grouped_product, plan_slots, swiglu_experts
 from model.net.loss import IGNORE, linear_cross_entropy
@@ -82,10 +82,10 @@ def test_norm_and_rotation(tokens, heads, size):
     check(fast, slow, inputs, drawn(tokens, heads, size, seed=2), slack=1.1)
 
 
-def test_row_kernels_do_not_depend_on_threads_or_neighbours(monkeypatch):
+def test_norms_do_not_depend_on_threads_or_neighbours(monkeypatch):
     x, weight = drawn(3000, 64), drawn(64, seed=1)
     once = with_gradients(fast_norm, [x, weight], x)
-    monkeypatch.setattr(row_kernels, "VALUES_A_THREAD", 1)
+    monkeypatch.setattr(threads, "VALUES_A_THREAD", 1)
     monkeypatch.setattr(torch, "get_num_threads", lambda: 5)
     assert all(map(torch.equal, once, with_gradients(fast_norm, [x, weight], x)))
     assert torch.equal(fast_norm(x[1234:1235], weight), once[0][1234:1235])

@@ -248,3 +248,20 @@ def test_both_ways_of_language_identification_answer_alike():
     (theirs, their_s), (mine, our_s) = best_of(1, library, ours, texts=texts)
     assert mine == theirs and [label for label, _ in mine] == ["en", mine[1][0], "de"]
     assert min(their_s, our_s) >= 0
+
+
+def test_the_models_documents_fill_the_budget_and_are_reproducible():
+    from benchmarks.model_documents import LONGEST, drawn
+    from benchmarks.model_pair import our_batch, packed, padded
+
+    documents = drawn(5000, 300, 1)
+    lengths = [len(d) for d in documents]
+    assert sum(lengths) == 5000 and min(lengths) >= 2 and max(lengths) <= LONGEST and len(set(lengths)) > 3
+    assert all(bool((a == b).all()) for a, b in zip(documents, drawn(5000, 300, 1), strict=True))
+    # every layout asks for the same predictions: each document's tokens but its first
+    expected = sorted(token for d in documents for token in d[1:].tolist())
+    batch, rows, row = our_batch(documents), padded(documents), packed(documents)
+    assert sorted(batch.targets[batch.targets != -100].tolist()) == expected
+    for inputs in (rows, row):
+        shifted = inputs["labels"][:, 1:]
+        assert sorted(shifted[shifted != -100].tolist()) == expected

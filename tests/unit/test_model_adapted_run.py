@@ -1,4 +1,4 @@
-"""Runs that train adapters, or through rounded weights: their checkpoints, resuming, and the commands that open them."""
+"""Runs that train adapters, or through rounded weights: checkpoints, resuming, and the commands that open them."""
 
 import json
 from dataclasses import replace
