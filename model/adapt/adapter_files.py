@@ -80,7 +80,7 @@ def save_adapter(
     first = next(iter(adapted.values()))
     names = {path: _published(path, model) for path in adapted}
     fused = [names[path] for path, module in adapted.items() if isinstance(module, LowRankExperts)]
-    settings = {
+    settings: dict[str, Any] = {
         "peft_type": "LORA",
         "task_type": None,
         "base_model_name_or_path": base,

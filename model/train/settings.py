@@ -20,7 +20,7 @@ _NOT_NEGATIVE = (
     *("guard.spike_deviations", "loader.threads", "loader.steps_ahead", "loader.cache_mib"),
 )
 _SHARES = ("optimizer.decay_ratio", "optimizer.min_ratio")
-_EVERYTHING = TrainConfig.__dataclass_fields__["train_parts"].default
+_EVERYTHING = TrainConfig(name="", steps=1, batch_sequences=1).train_parts
 
 
 def check_settings(config: TrainConfig, ranks: Ranks) -> None:
@@ -37,6 +37,8 @@ def check_settings(config: TrainConfig, ranks: Ranks) -> None:
     _require(config, "guard.window_steps", guard.window_steps >= 2, "it must be at least 2")
     check_adapter(config.adapter, config.qat)
     _check_adapted(config)
+    packed = config.objective.use == "next_token"
+    _require(config, "media_repeats", packed or config.media_repeats == 1, "it is of packed sequences; leave it out")
     alone = {"objective.use": config.objective.use != "next_token", "adapter": config.adapter.rank > 0}
     alone |= {"compile": config.compile, "qat": config.qat != "none"}
     if ranks.count > 1 and any(alone.values()):
