@@ -7,6 +7,7 @@ from model.adapt.quantise import bytes_of
 from model.config import TrainConfig, from_dict
 from model.data.collate import collate
 from model.data.dataset import TokenShards, dataset_info
+from model.data.frames import read_video
 from model.data.shards import HoldoutSplit
 from model.eval.captions import read_caption_pairs, score_captions
 from model.infer.effect import compare
@@ -54,6 +55,7 @@ __all__ = [
     "read_caption_pairs",
     "read_note",
     "read_run",
+    "read_video",
     "save_quantised",
     "score_captions",
     "torch",
