@@ -80,14 +80,21 @@ class _Combine(torch.autograd.Function):
         rows, weights, tokens, places = ctx.saved_tensors
         grad = grad.contiguous()
         slots = places.flatten()
-        ends = torch.arange(0, len(slots), places.shape[1], device=slots.device)
-        bags = torch.arange(len(slots), device=slots.device).div_(places.shape[1], rounding_mode="floor")
-        # of each slot, the product of its row with its token's gradient
-        grad_weights = torch.ops.aten._embedding_bag_per_sample_weights_backward(grad, rows, slots, ends, bags, 0)
         # padding weighs nothing
         row_weights = weights.new_zeros(len(tokens)).index_copy_(0, slots, weights.flatten())
         grad_rows = grad.index_select(0, tokens).mul_(row_weights[:, None])
-        return grad_rows, grad_weights.view_as(weights), None, None
+        return grad_rows, slot_products(grad, rows, places), None, None
+
+
+def slot_products(grad: Tensor, rows: Tensor, places: Tensor) -> Tensor:
+    """grad [T, d], rows [N, d], places [T, k] -> [T, k], the product of each slot's row with its token's gradient."""
+    slots = places.flatten()
+    if rows.device.type != "cpu":  # the operator below has no bfloat16 form there
+        return torch.bmm(rows.index_select(0, slots).unflatten(0, places.shape), grad[:, :, None]).squeeze(2)
+    ends = torch.arange(0, len(slots), places.shape[1])
+    bags = torch.arange(len(slots)).div_(places.shape[1], rounding_mode="floor")
+    products = torch.ops.aten._embedding_bag_per_sample_weights_backward(grad, rows, slots, ends, bags, 0)
+    return products.view(places.shape)
 
 
 def dispatch(x: Tensor, slots: Slots) -> Tensor:
