@@ -107,9 +107,9 @@ def _sounds(generator: Any, path: Path, limit: int) -> dict[str, Any]:
 def _choices(model: Any, path: Path, checkpoint: Path) -> dict[str, Any]:
     from model.data.tokenizer import load_tokenizer
     from model.eval.choices import read_questions, score_choices
-    from model.eval.dataset import tokenizer_folder
+    from model.infer.opening import open_side_files
 
-    codec = load_tokenizer(tokenizer_folder(checkpoint))
+    codec = load_tokenizer(open_side_files(checkpoint))
     return dataclasses.asdict(score_choices(model, codec, read_questions(path)))
 
 

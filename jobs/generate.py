@@ -19,6 +19,13 @@ def generate(
     prompt: Annotated[str, typer.Option(help="The text to continue; after an image it begins the caption.")] = "",
     image: Annotated[list[Path] | None, typer.Option(help="An image to caption; may be repeated.")] = None,
     audio: Annotated[list[Path] | None, typer.Option(help="A clip to describe; may be repeated.")] = None,
+    video: Annotated[
+        list[Path] | None,
+        typer.Option(help="A video: an animated GIF or WebP, or a folder of frames; may be repeated."),
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames a second of --video [default: an animation's own; of a folder, 24].")
+    ] = None,
     chat: Annotated[str | None, typer.Option(help="Ask this, with the images and clips, and print the answer.")] = None,
     system: Annotated[str | None, typer.Option(help="A system message before what --chat asks.")] = None,
     messages: Annotated[
@@ -39,12 +46,15 @@ def generate(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Write what CHECKPOINT makes of a prompt, images and clips, or its answer in a conversation."""
+    if fps is not None and not video:
+        raise SluiceError("--fps is the frame rate of a --video, and there is none")
+    modules = import_model()
     images, clips = [_bytes(path) for path in image or []], [_bytes(path) for path in audio or []]
-    conversation = _conversation(prompt, chat, system, messages, images, clips)
+    videos = [modules.read_video(path, fps) for path in video or []]
+    conversation = _conversation(prompt, chat, system, messages, {"image": images, "video": videos, "audio": clips})
     if conversation is None and (tools is not None or thinking is not None or system is not None):
         raise SluiceError("--system, --tools and --thinking belong to a conversation; ask with --chat or --messages")
     functions = None if tools is None else read_json(tools)
-    modules = import_model()
     modules.torch.set_num_threads(threads or psutil.cpu_count(logical=False) or 1)
     sampling = modules.Sampling(
         max_new_tokens=max_new_tokens,
@@ -62,21 +72,21 @@ def generate(
         made["message"] = writer.chat(conversation, functions, thinking, sampling)
         text = shown(made["message"])
     else:
-        text = writer(prompt, images, clips, sampling)
+        text = writer(prompt, images, clips, sampling, videos)
         made |= {"prompt": prompt, "text": text}
     print(json.dumps(made, ensure_ascii=False) if as_json else text)
 
 
 def _conversation(
-    prompt: str, chat: str | None, system: str | None, messages: Path | None, images: list[bytes], clips: list[bytes]
+    prompt: str, chat: str | None, system: str | None, messages: Path | None, media: dict[str, list[Any]]
 ) -> Any:
     """The messages to answer; None when a prompt is to be continued."""
     if sum((bool(prompt), chat is not None, messages is not None)) > 1:
         raise SluiceError("--prompt is continued, --chat and --messages are answered: give one of the three")
     if messages is None:
-        return None if chat is None else asked(chat, system, images, clips)
-    if images or clips or system is not None:
-        raise SluiceError("with --messages, images, clips and the system message are in the file")
+        return None if chat is None else asked(chat, system, media)
+    if any(media.values()) or system is not None:
+        raise SluiceError("with --messages, images, videos, clips and the system message are in the file")
     return read_messages(messages)
 
 

@@ -9,11 +9,10 @@ from typing import Any
 from schemas.errors import SluiceError
 
 
-def asked(question: str, system: str | None, images: list[bytes], clips: list[bytes]) -> list[dict[str, Any]]:
-    """A question of the user's with media before it, and a system message before all if there is one."""
-    media = [{"type": "image", "image": data} for data in images]
-    media += [{"type": "audio", "audio": data} for data in clips]
-    content = [*media, {"type": "text", "text": question}]
+def asked(question: str, system: str | None, media: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """A question of the user's after `media` by kind, and a system message before all if there is one."""
+    parts = [{"type": kind, kind: data} for kind, found in media.items() for data in found]
+    content = [*parts, {"type": "text", "text": question}]
     before = [] if system is None else [{"role": "system", "content": system}]
     return [*before, {"role": "user", "content": content}]
 
@@ -31,14 +30,15 @@ def read_json(path: Path) -> Any:
 def read_messages(path: Path) -> Any:
     """The messages of a file, with the media they name read. What is not of that form is left to the renderer to judge.
 
-    A part's `image` or `audio` is a data URI, or a file in the folder of the messages; nothing outside it is read.
+    A part's `image`, `audio` or `video` (an animation) is a data URI, or a file in the folder of the messages; nothing
+    outside it is read.
     """
     messages = read_json(path)
     for message in messages if isinstance(messages, list) else []:
         content = message.get("content") if isinstance(message, dict) else None
         for part in content if isinstance(content, list) else []:
             kind = part.get("type") if isinstance(part, dict) else None
-            value = part.get(kind) if kind in ("image", "audio") else None
+            value = part.get(kind) if kind in ("image", "audio", "video") else None
             if isinstance(value, str) and not value.startswith("data:"):
                 part[kind] = _beside(path, value)
     return messages

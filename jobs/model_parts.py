@@ -7,6 +7,7 @@ from model.adapt.quantise import bytes_of
 from model.config import TrainConfig, from_dict
 from model.data.collate import collate
 from model.data.dataset import TokenShards, dataset_info
+from model.data.frames import read_video
 from model.data.shards import HoldoutSplit
 from model.eval.captions import read_caption_pairs, score_captions
 from model.infer.effect import compare
@@ -14,7 +15,7 @@ from model.infer.generate import TextGenerator
 from model.infer.opening import open_model, open_side_files, plain_checkpoint
 from model.infer.quantised import read_note, save_quantised
 from model.infer.sampling import Sampling
-from model.interop import LAYOUTS, export_checkpoint, newest_checkpoint
+from model.interop import LAYOUTS, export_checkpoint, newest_checkpoint, read_run
 from model.prefer.dpo import Dpo
 from model.prefer.grpo import Grpo
 from model.prefer.source import described_preferences
@@ -53,6 +54,8 @@ __all__ = [
     "quantise_model",
     "read_caption_pairs",
     "read_note",
+    "read_run",
+    "read_video",
     "save_quantised",
     "score_captions",
     "torch",

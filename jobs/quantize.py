@@ -22,8 +22,12 @@ def quantize(
     checkpoint: Annotated[Path, typer.Argument(help="A run's folder (its newest checkpoint is used) or a checkpoint.")],
     out: Annotated[Path, typer.Argument(help="The folder to write; it must not exist, or be empty.")],
     scheme: Annotated[
-        str, typer.Option(help="int8, int4, or with int8 activations: int8_dynamic, int8_dynamic_int4.")
-    ] = "int8",
+        str | None,
+        typer.Option(
+            help="int8, int4, or with int8 activations: int8_dynamic, int8_dynamic_int4 [default: that of the run's "
+            "qat, else int8]."
+        ),
+    ] = None,
     group_size: Annotated[int, typer.Option(help="Columns that share a scale, of the 4-bit schemes.")] = 32,
     data: Annotated[
         Path | None, typer.Option("--data", help="A dataset whose held-out sequences tell what it costs.")
@@ -36,8 +40,9 @@ def quantize(
     """Write CHECKPOINT to OUT with the decoder's matrices as integers; `sluice generate` opens it."""
     modules = import_model()
     modules.torch.set_num_threads(threads or psutil.cpu_count(logical=False) or 1)
-    how = modules.Quantisation(scheme=scheme, group_size=group_size)
     folder = modules.newest_checkpoint(checkpoint)
+    scheme = scheme or _trained_for(modules, folder)
+    how = modules.Quantisation(scheme=scheme, group_size=group_size)
     if modules.read_note(folder):
         raise SluiceError(f"{folder} is quantised already; give the checkpoint that it was made of")
     model = modules.open_model(folder).eval()
@@ -50,6 +55,13 @@ def quantize(
         found |= dataclasses.asdict(effect)
     modules.save_quantised(model, how, modules.open_side_files(folder), out)
     print(json.dumps(found) if as_json else _told(found, out))
+
+
+def _trained_for(modules: Any, folder: Path) -> str:
+    """The scheme that a checkpoint's run rounded its weights by; int8 when it did not."""
+    run = modules.read_run(folder)
+    qat = run["configuration"].get("qat", "none") if run else "none"
+    return "int8" if qat == "none" else str(qat)
 
 
 def _held_out(modules: Any, data: Path, checkpoint: Path, holdout: float, most: int) -> Any:

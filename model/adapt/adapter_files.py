@@ -19,13 +19,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from model.adapt.lora import LowRankExperts, LowRankLinear, adapt
+from model.adapt.lora import LowRankExperts, LowRankLinear, adapt, merge_adapters
+from model.adapt.nf4 import Nf4Experts, Nf4Linear, quantise_frozen
 from model.config import AdapterConfig
 from model.net.moe import Experts
 from model.net.vlm import VisionLanguageModel
 from schemas.errors import SluiceError
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+#: what the adapters were trained on, where that is not the base as it is; peft warns of a key it does not know
+OURS = "sluice"
 _PREFIX = "base_model.model."
 _LARGEST_CONFIG = 1 << 20
 #: where peft puts the adapter of a fused parameter, after the path of the experts
@@ -77,7 +80,7 @@ def save_adapter(
     first = next(iter(adapted.values()))
     names = {path: _published(path, model) for path in adapted}
     fused = [names[path] for path, module in adapted.items() if isinstance(module, LowRankExperts)]
-    settings = {
+    settings: dict[str, Any] = {
         "peft_type": "LORA",
         "task_type": None,
         "base_model_name_or_path": base,
@@ -90,6 +93,8 @@ def save_adapter(
         "target_modules": sorted(set(names.values()) - set(fused)),
         "target_parameters": [f"{name}.{parameter}" for name in fused for parameter in _FUSED] or None,
     }
+    if any(isinstance(module, Nf4Linear | Nf4Experts) for module in model.modules()):
+        settings[OURS] = {"quantize": "nf4"}
     save_file(adapter_state(model, values), folder / WEIGHTS, metadata={"format": "pt"})
     (folder / CONFIG).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
@@ -97,6 +102,7 @@ def save_adapter(
 def load_adapter(model: VisionLanguageModel, folder: Path) -> None:
     """Puts the adapters of a folder, ours or peft's, on a plain model, frozen.
 
+    Adapters that were trained over weights in 4 bits are put on the weights that those bits stand for.
     Raises SluiceError when the files are torn, do not fit the model, or ask for what is more than plain LoRA.
     """
     settings = read_settings(folder)
@@ -127,6 +133,9 @@ def load_adapter(model: VisionLanguageModel, folder: Path) -> None:
     ]
     if problems or not paths:
         raise SluiceError(f"{path} does not fit the model: {'; '.join(sorted(problems)[:5]) or 'it adapts nothing'}")
+    if settings.get(OURS) == {"quantize": "nf4"}:
+        quantise_frozen(model)
+        merge_adapters(model)
     adapt(model, paths, AdapterConfig(rank=rank, alpha=float(alpha)), torch.Generator())
     _fill(model, tensors)
     model.requires_grad_(False)

@@ -120,6 +120,7 @@ class TrainConfig:
     train: int = 1
     name: str
     model: str = "nano"
+    #: a run's folder or a checkpoint; the model's shape is its own then, and `model` is not looked at
     init: str = ""
     seed: int = 17
     steps: int

@@ -13,10 +13,12 @@ from tokenizers import Tokenizer
 
 from model.config import ImageConfig, SpecialIds
 from model.data.audio import HOP, decode_audio
-from model.data.dataset import AudioPart, ImagePart, Sequence
+from model.data.dataset import AudioPart, ImagePart, Sequence, VideoPart
 from model.data.encoded import media_bytes
-from model.data.images import grid_for, open_image
+from model.data.frames import Video, animation
+from model.data.images import TEMPORAL, grid_for, open_image
 from model.data.positions import image_tokens
+from model.data.video import VideoConfig, video_item
 from schemas.chat import ChatFormat, Conversation, parse
 from schemas.chat_render import Piece, render
 from schemas.chat_template import TEMPLATE_NAME, format_of
@@ -74,12 +76,20 @@ def load_tokenizer(folder: Path) -> TextCodec:
 
 
 class Prompts:
-    """Builds what a model reads: texts with media before them, as in caption pairs, and conversations."""
+    """Builds what a model reads: texts with media before them, as in caption pairs, and conversations.
 
-    def __init__(self, codec: TextCodec, special: SpecialIds, image: ImageConfig) -> None:
-        self.codec, self._special, self._image = codec, special, image
+    `per_second`: of an omni model, how far a second of video moves the time position; None: a vl model, which is told
+    the time of each temporal patch in words.
+    """
 
-    def build(self, text: str, images: Items[bytes] = (), audios: Items[bytes] = ()) -> Sequence:
+    def __init__(
+        self, codec: TextCodec, special: SpecialIds, image: ImageConfig, per_second: int | None = None
+    ) -> None:
+        self.codec, self._special, self._image, self._per_second = codec, special, image, per_second
+
+    def build(
+        self, text: str, images: Items[bytes] = (), audios: Items[bytes] = (), videos: Items[Video] = ()
+    ) -> Sequence:
         """Media first, each between its marks, then a line break, then the text; images and audio are encoded files.
 
         Raises SluiceError for media it cannot read or place.
@@ -87,17 +97,20 @@ class Prompts:
         made = _Builder(self._special, self._image)
         for data in images:
             made.image(data)
+        for video in videos:
+            self._video(made, video)
         for data in audios:
             made.audio(data)
         made.add(self.codec.encode("\n" + text if made.ids else text))
         if not made.ids:
-            raise SluiceError("there is nothing to continue: give a prompt, an image or a clip")
+            raise SluiceError("there is nothing to continue: give a prompt, an image, a video or a clip")
         return made.sequence()
 
     def chat(self, messages: Any, tools: Any = None, thinking: bool | None = None) -> Sequence:
         """A conversation up to the assistant's next message, in the tokenizer's format (schemas.chat, chat_render).
 
-        Media parts hold an encoded file: bytes, `{bytes}` or a data URI. thinking: None is the format's own way.
+        Media parts hold an encoded file: bytes, `{bytes}` or a data URI; a video, an animation so or a
+        model.data.frames.Video. thinking: None is the format's own way.
         Raises SluiceError for a conversation that cannot be rendered, or has nothing to be answered.
         """
         chat = parse(messages, tools, self.codec.chat_format)
@@ -114,14 +127,38 @@ class Prompts:
     def _rendered(self, chat: Conversation, pieces: Items[Piece]) -> _Builder:
         made = _Builder(self._special, self._image)
         media = (found for message in chat.messages for found in message.media)
-        for piece in pieces:
-            if piece.kind == "text":
+        before = ""
+        for piece, following in zip(pieces, [*pieces[1:], None], strict=True):
+            is_video = following is not None and (following.kind, following.value) == ("media", "video")
+            if piece.kind == "text" and is_video and not piece.loss and self._per_second is None:
+                # the first timestamp is text, and becomes ids together with the text it follows
+                before = piece.value
+            elif piece.kind == "text":
                 made.add(self.codec.encode(piece.value), piece.loss)
             elif piece.kind == "control":
                 made.add([self.codec.controls[piece.value]], piece.loss)
+            elif piece.value == "video":
+                data = next(media).data
+                video = data if isinstance(data, Video) else animation(media_bytes(data, "video"))
+                self._video(made, video, before)
+                before = ""
             else:
                 made.media(piece.value, media_bytes(next(media).data, piece.value))
         return made
+
+    def _video(self, made: _Builder, video: Video, before: str = "") -> None:
+        """A video, after the text `before`: of a vl model between timestamps, of an omni model as one item.
+
+        transformers `Qwen3VLProcessor.replace_video_token`; `Qwen3OmniMoeProcessor`, whose patches are as far apart as
+        the rate of sampling asks for.
+        """
+        config = VideoConfig()
+        patches, grid, times = video_item(video.frames, video.fps, config)
+        if self._per_second is not None:
+            made.video(patches, grid, [], (TEMPORAL / config.fps, self._per_second))
+            return
+        words = [f"<{time:.1f} seconds>" for time in times]
+        made.video(patches, grid, [self.codec.encode(word) for word in [before + words[0], *words[1:]]])
 
 
 class _Builder:
@@ -133,6 +170,7 @@ class _Builder:
         self.masked: list[tuple[int, int]] = []
         self._images: list[ImagePart] = []
         self._audios: list[AudioPart] = []
+        self._videos: list[VideoPart] = []
 
     def add(self, ids: Items[int], loss: bool = False) -> None:
         start = len(self.ids)
@@ -144,8 +182,6 @@ class _Builder:
         self.masked.append((start, len(self.ids) - start))
 
     def media(self, kind: str, data: bytes) -> None:
-        if kind == "video":
-            raise SluiceError("a conversation with a video: prompts take images and audio")
         (self.image if kind == "image" else self.audio)(data)
 
     def image(self, data: bytes) -> None:
@@ -154,6 +190,23 @@ class _Builder:
         grid = grid_for(open_image(data), self._image)
         self._images.append(ImagePart(len(self.ids) + 1, grid, data))
         self.add([special.vision_start, *[special.image_pad] * image_tokens(grid), special.vision_end])
+
+    def video(
+        self,
+        patches: np.ndarray,
+        grid: tuple[int, int, int],
+        timestamps: Items[Items[int]],
+        timing: tuple[float, int] = (0.0, 0),
+    ) -> None:
+        """A video whose temporal patches stand after the ids of their `timestamps`; all at once when there are none."""
+        special = self._special
+        self._require(special.video_pad, "videos")
+        pads = [special.video_pad] * (image_tokens(grid) // max(len(timestamps), 1))
+        offsets = []
+        for words in timestamps or [()]:
+            offsets.append(len(self.ids) + len(words) + 1)
+            self.add([*words, special.vision_start, *pads, special.vision_end])
+        self._videos.append(VideoPart(tuple(offsets), grid, patches, *timing))
 
     def audio(self, data: bytes) -> None:
         special = self._special
@@ -164,7 +217,9 @@ class _Builder:
 
     def sequence(self, loss_runs: Items[tuple[int, int]] = ()) -> Sequence:
         ids = np.array(self.ids, np.int32)
-        return Sequence(ids, (len(ids),), tuple(loss_runs), tuple(self._images), tuple(self._audios))
+        return Sequence(
+            ids, (len(ids),), tuple(loss_runs), tuple(self._images), tuple(self._audios), tuple(self._videos)
+        )
 
     def _require(self, token: int, what: str) -> None:
         if token < 0:

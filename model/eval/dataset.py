@@ -14,6 +14,8 @@ import pyarrow.parquet as pq
 from model.data.dataset import DatasetInfo, TokenShards, dataset_info
 from model.data.shards import HoldoutSplit
 from model.eval.documents import DocumentLoss, Named, score_documents
+from model.infer.opening import open_side_files
+from model.interop import read_run
 from model.net.vlm import VisionLanguageModel
 from schemas.control_tokens import is_control
 from schemas.errors import SchemaError, SluiceError
@@ -23,7 +25,6 @@ from schemas.shard import open_shard
 
 _LANGUAGE = "text.lang"
 _COLUMNS = ("id", "part", "verdict", _LANGUAGE)
-_TRAINING = "training.json"
 
 
 def score_dataset(
@@ -87,31 +88,24 @@ def _unforgotten(fingerprint: str) -> str:
 def _run_of(checkpoint: Path) -> tuple[list[str], float]:
     """The fingerprints of the datasets that a checkpoint's run read, and its holdout_ratio; none, of a checkpoint that
     does not say."""
-    path = next((path for path in (checkpoint / "training" / _TRAINING, checkpoint / _TRAINING) if path.exists()), None)
-    if path is None:
+    run = read_run(checkpoint)
+    if run is None:
         return [], 0.0
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))["run"]
-        # a run over several datasets names them all
-        return str(run["data"]).split("+"), float(run["configuration"]["holdout_ratio"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise SluiceError(f"{path} does not say what the checkpoint was trained on ({error!r})") from error
+    holdout_ratio = run["configuration"].get("holdout_ratio")
+    if not isinstance(holdout_ratio, int | float):
+        raise SluiceError(f"{checkpoint} does not say what its run held out: holdout_ratio is {holdout_ratio!r}")
+    # a run over several datasets names them all
+    return run["data"].split("+"), float(holdout_ratio)
 
 
 def check_tokenizer(dataset: Path, checkpoint: Path) -> None:
     """Raises SluiceError unless the tokenizers of a dataset and a checkpoint give tokens the same ids."""
-    mine, theirs = (_vocabulary(folder) for folder in (dataset, tokenizer_folder(checkpoint)))
+    mine, theirs = (_vocabulary(folder) for folder in (dataset, open_side_files(checkpoint)))
     if mine != theirs:
         raise SluiceError(
             f"the data's tokenizer ({dataset}) is not the one that {checkpoint} was trained with, so its ids mean "
-            f"other text. Curate the data with `tokens.tokenizer: {tokenizer_folder(checkpoint)}`"
+            f"other text. Curate the data with `tokens.tokenizer: {open_side_files(checkpoint)}`"
         )
-
-
-def tokenizer_folder(checkpoint: Path) -> Path:
-    """Where a checkpoint keeps its tokenizer.json: in a folder of its own, or beside the weights."""
-    folder = checkpoint / "tokenizer"
-    return folder if folder.is_dir() else checkpoint
 
 
 def token_bytes(folder: Path, vocab_size: int) -> np.ndarray:

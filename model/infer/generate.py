@@ -10,6 +10,7 @@ from typing import Any
 from model.data.answer import read_answer
 from model.data.collate import collate
 from model.data.dataset import Sequence
+from model.data.frames import Video
 from model.data.tokenizer import Prompts, load_tokenizer
 from model.infer.decode import decode
 from model.infer.opening import open_model, open_side_files
@@ -43,14 +44,21 @@ class TextGenerator:
     def load(cls, checkpoint: Path) -> TextGenerator:
         """From a checkpoint folder; raises SluiceError when it is not one."""
         model = open_model(checkpoint)
-        prompts = Prompts(load_tokenizer(open_side_files(checkpoint)), model.config.special, model.config.image)
+        config = model.config
+        per_second = config.position_id_per_seconds if config.variant == "omni" else None
+        prompts = Prompts(load_tokenizer(open_side_files(checkpoint)), config.special, config.image, per_second)
         return cls(model, prompts)
 
     def __call__(
-        self, text: str, images: Items[bytes] = (), audios: Items[bytes] = (), sampling: Sampling = GREEDY
+        self,
+        text: str,
+        images: Items[bytes] = (),
+        audios: Items[bytes] = (),
+        sampling: Sampling = GREEDY,
+        videos: Items[Video] = (),
     ) -> str:
         """The continuation of a prompt; `images` and `audios` are encoded files."""
-        (tokens,) = generate(self.model, [self._prompts.build(text, images, audios)], sampling)
+        (tokens,) = generate(self.model, [self._prompts.build(text, images, audios, videos)], sampling)
         return self._prompts.codec.decode(tokens)
 
     def chat(

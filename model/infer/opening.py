@@ -6,13 +6,14 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from model.adapt import load_adapter, merge_adapters
 from model.adapt.adapter_files import CONFIG as ADAPTER
 from model.adapt.adapter_files import read_settings
 from model.infer.quantised import load_quantised, read_note, side_files
-from model.interop import load_model, newest_checkpoint, save_checkpoint_files
+from model.interop import load_model, newest_checkpoint, read_image_config, save_checkpoint_files
 from model.net.vlm import VisionLanguageModel
 from schemas.errors import SluiceError
 
@@ -23,6 +24,8 @@ def open_model(folder: Path) -> VisionLanguageModel:
         model = load_model(_base(folder))
         load_adapter(model, folder)
         merge_adapters(model)
+        # the run that made the adapters may have shown pictures in other sizes than the base's did
+        model.config = replace(model.config, image=read_image_config(folder) or model.config.image)
         return model
     how = read_note(folder)
     return load_quantised(folder, how) if how else load_model(folder)

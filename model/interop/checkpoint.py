@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from model.config import ModelConfig
+from model.config import ImageConfig, ModelConfig
 from model.data.dataset import TOKEN_NAMES
 from model.interop import preprocessing
 from model.interop.config_json import from_hub, to_hub
@@ -150,10 +150,14 @@ def read_config(folder: Path) -> ModelConfig:
 def config_of(raw: Mapping[str, Any], folder: Path) -> ModelConfig:
     """As `read_config`, of a config.json that was read already."""
     config = from_hub(raw, str(folder / CONFIG), _token_ids(folder))
-    if not (folder / preprocessing.NAME).exists():
-        return config
-    where = str(folder / preprocessing.NAME)
-    return replace(config, image=preprocessing.image_config(read_json(folder, preprocessing.NAME), where))
+    image = read_image_config(folder)
+    return config if image is None else replace(config, image=image)
+
+
+def read_image_config(folder: Path) -> ImageConfig | None:
+    """The bounds of pictures that a folder's preprocessor_config.json gives, if it has one."""
+    path = folder / preprocessing.NAME
+    return preprocessing.image_config(read_json(folder, preprocessing.NAME), str(path)) if path.exists() else None
 
 
 def _token_ids(folder: Path) -> dict[str, int]:
@@ -211,6 +215,11 @@ def write_checkpoint(
     if extra:
         save_file(extra, folder / EXTRA)
     write_json(folder / CONFIG, to_hub(config, str(dtype).removeprefix("torch.")))
+    write_side_files(config, folder, tokenizer)
+
+
+def write_side_files(config: ModelConfig, folder: Path, tokenizer: Path | None = None) -> None:
+    """What belongs beside weights or adapters: preprocessing, generation settings, the files of `tokenizer`."""
     write_json(folder / preprocessing.NAME, preprocessing.to_preprocessor(config))
     write_json(folder / GENERATION, _generation(config))
     if tokenizer is not None:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import torch
 
-from model.interop.checkpoint import CONFIG, EXTRA, MAX_SHARD_BYTES, Checkpoint, write_checkpoint
+from model.interop.checkpoint import CONFIG, EXTRA, GENERATION, MAX_SHARD_BYTES, Checkpoint, write_checkpoint
 from model.interop.jsonfile import inside
 from model.interop.layouts import Layout
 from model.interop.preprocessing import NAME as PREPROCESSOR
 from schemas.errors import SluiceError
 
-#: what is written anew; and what of a checkpoint is not a model's: its training state
-_OWN = frozenset({CONFIG, PREPROCESSOR, EXTRA, "generation_config.json", "optimizer.safetensors", "training.json"})
+#: what is written anew
+_OWN = frozenset({CONFIG, PREPROCESSOR, EXTRA, GENERATION})
 
 
 def export_checkpoint(

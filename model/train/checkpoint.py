@@ -20,12 +20,10 @@ from typing import Any
 from torch import Tensor
 
 from model.interop import checkpoints
+from model.interop.runs import PROGRESS, TRAINING
 from model.train.ranks import Ranks
 from model.train.storage import ENDING, finish_writing, read_shards, write_shards
 from schemas.errors import SluiceError
-
-TRAINING = "training"
-_PROGRESS = "training.json"
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def _remove(path: Path) -> None:
 def _write_progress(folder: Path, progress: Progress) -> None:
     shards = {path.name: path.stat().st_size for path in sorted(folder.glob(f"*{ENDING}"))}
     text = json.dumps(asdict(progress) | {"shards": shards}, indent=2, ensure_ascii=False)
-    (folder / _PROGRESS).write_text(text + "\n", encoding="utf-8")
+    (folder / PROGRESS).write_text(text + "\n", encoding="utf-8")
 
 
 def _commit(temporary: Path, final: Path) -> None:
@@ -138,7 +136,7 @@ def read_progress(checkpoint: Path, run: dict[str, Any]) -> Progress:
     """
     folder = checkpoint / TRAINING
     try:
-        raw = json.loads((folder / _PROGRESS).read_text(encoding="utf-8"))
+        raw = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
         shards = {str(name): int(size) for name, size in raw.pop("shards").items()}
         progress = Progress(**raw)
         if type(progress.step) is not int or not all(

@@ -21,7 +21,7 @@ import torch
 
 from model.config import TrainConfig, to_dict
 from model.data.dataset import DatasetInfo
-from model.interop import checkpoints, load_model
+from model.interop import checkpoints
 from model.net.balance import update_balancing
 from model.net.vlm import VisionLanguageModel, count_parameters
 from model.train.checkpoint import Checkpointer, Progress, read_progress, read_state
@@ -32,10 +32,10 @@ from model.train.objective import Describe, MakeObjective, NextToken, Setting, d
 from model.train.optim import Optimizer
 from model.train.ranks import Ranks
 from model.train.schedule import rate_factor
-from model.train.start import PRECISIONS, place, prepare, starting_model
+from model.train.settings import check_settings
+from model.train.start import PRECISIONS, base_of, place, prepare, resumed_model, starting_model
 from model.train.state import model_writer, run_state
 from model.train.step import forward_backward
-from schemas.errors import SluiceError
 
 #: settings that may differ between a run and its continuation: they do not change what is learned
 _FREE = frozenset(
@@ -84,7 +84,7 @@ class Run:
         ranks: Ranks | None = None,
         describe: Describe = described_datasets,
     ) -> None:
-        _check(config, ranks or Ranks())
+        check_settings(config, ranks or Ranks())
         self.config, self.out, self.ranks = config, out, ranks or Ranks()
         self.info: DatasetInfo = describe(config, [data] if isinstance(data, Path) else data)
         learned = {k: v for k, v in to_dict(config).items() if k not in _FREE}
@@ -97,7 +97,7 @@ class Run:
         if found:
             self.step = self._resume(found[0])
         else:
-            self.model = self.ranks.together(self._start)
+            self.model, self._base = self.ranks.together(lambda: (self._start(), base_of(config)))
             self.optimizer = self._prepare()
             self.step = 0
         self._saved = self.step if found else None
@@ -111,8 +111,8 @@ class Run:
         return starting_model(self.config, self.info)
 
     def _prepare(self) -> Optimizer:
-        prepare(self.model, self.config)
         self._parameters = count_parameters(self.model)
+        prepare(self.model, self.config)
         self._layout = place(self.model, self.ranks)
         named = self.model.named_parameters()
         return Optimizer(named, self.config.optimizer, self._layout)
@@ -120,10 +120,10 @@ class Run:
     def _resume(self, checkpoint: Path) -> int:
         """Goes on from a checkpoint, whatever number of ranks wrote it; returns its step."""
 
-        def read() -> tuple[Progress, VisionLanguageModel]:
-            return read_progress(checkpoint, self._identity), load_model(checkpoint, PRECISIONS[self.config.precision])
+        def read() -> tuple[Progress, tuple[VisionLanguageModel, str]]:
+            return read_progress(checkpoint, self._identity), resumed_model(self.config, self.info, checkpoint)
 
-        progress, self.model = self.ranks.together(read)
+        progress, (self.model, self._base) = self.ranks.together(read)
         self.optimizer = self._prepare()
         read_state(checkpoint, run_state(self.model, self.optimizer, self._layout), self.ranks)
         self.optimizer.copy_weights()
@@ -239,7 +239,8 @@ class Run:
         self.optimizer.step(gradients, factor)
         self._gradients.clear()
         rate = self.model.config.text.router_bias_update_rate
-        if rate and totals.load is not None and "decoder" in config.train_parts:
+        trains_decoder = "decoder" in config.train_parts and not self._base
+        if rate and totals.load is not None and trains_decoder:
             update_balancing(self.model, totals.load, rate)
         self.step += 1
         elapsed = time.perf_counter() - began
@@ -266,7 +267,7 @@ class Run:
 
     def _save(self) -> None:
         progress = Progress(self.step, self._identity, self._objective.state_dict(), self._guard.state_dict())
-        writer = model_writer(self.model.config, self.info.tokenizer, PRECISIONS[self.config.precision])
+        writer = model_writer(self.model, self.info.tokenizer, PRECISIONS[self.config.precision], self._base)
         self._checkpointer.save(run_state(self.model, self.optimizer, self._layout), progress, writer)
         self._saved = self.step
 
@@ -276,21 +277,3 @@ def peak_memory_mib() -> int:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() >> 20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
-
-
-def _check(config: TrainConfig, ranks: Ranks) -> None:
-    alone = {"objective.use": config.objective.use != "next_token", "adapter": config.adapter.rank > 0}
-    alone |= {"compile": config.compile, "qat": config.qat != "none"}
-    if ranks.count > 1 and any(alone.values()):
-        asked = ", ".join(name for name, is_set in alone.items() if is_set)
-        raise SluiceError(f"training configuration: {asked} is for a run of one process; {ranks.count} were started")
-    for name in (
-        "steps",
-        "batch_sequences",
-        "accumulate",
-        "log_every_steps",
-        "evaluate_every_steps",
-        "checkpoint_every_steps",
-    ):
-        if getattr(config, name) < 1:
-            raise SluiceError(f"training configuration: {name} is {getattr(config, name)}; it must be at least 1")

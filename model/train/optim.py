@@ -1,4 +1,4 @@
-"""The optimizer of a run: Muon for the hidden matrices, AdamW for embeddings, the router, norms and biases.
+"""The optimizer of a run: Muon for the hidden matrices, AdamW for embeddings, the router, norms, biases and adapters.
 
 Weights are updated in float32. A parameter of lower precision is a rounded copy of its master weight, which is part
 of the state: updates too small for bfloat16 add up there.
@@ -22,8 +22,14 @@ from model.train.ranks import local
 
 
 def is_hidden_matrix(name: str, parameter: Tensor) -> bool:
-    """Whether Muon applies: a matrix or convolution, or a stack of experts, between hidden states."""
+    """Whether Muon applies: a matrix or convolution, or a stack of experts, between hidden states.
+
+    Not to the factors of an adapter: what is updated is B A, and orthogonal updates of A and B give it none. A's
+    gradient is zero at first and then as small as B, which Muon would blow up to full size.
+    """
     if "embed_tokens" in name or "pos_embed" in name or "lm_head" in name or ".gate.weight" in name:
+        return False
+    if name.rpartition(".")[2].startswith("lora_"):
         return False
     return parameter.ndim >= 2
 

@@ -8,6 +8,9 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer
 
+from model.adapt import prepare as adapt
+from model.adapt.adapter_files import CONFIG as ADAPTER
+from model.adapt.adapter_files import read_settings
 from model.config import SpecialIds, TrainConfig, preset
 from model.data.dataset import DatasetInfo
 from model.interop import load_model, newest_checkpoint
@@ -25,10 +28,15 @@ PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def starting_model(config: TrainConfig, info: DatasetInfo) -> VisionLanguageModel:
     """The model before the first step, on CPU, in the run's precision.
 
-    Raises SluiceError when the checkpoint of `init` does not fit the dataset's tokenizer.
+    Raises SluiceError when the checkpoint of `init` does not fit the dataset's tokenizer, or holds adapters alone.
     """
     if config.init:
         folder = newest_checkpoint(Path(config.init))
+        if (folder / ADAPTER).exists():
+            raise SluiceError(
+                f"init: {folder} holds adapters of another model; merge them first, `sluice export {folder} OUT`, and "
+                "start from OUT"
+            )
         model = load_model(folder)
         check_fits(model, info, folder)
         model.config = replace(model.config, image=info.image)
@@ -37,9 +45,34 @@ def starting_model(config: TrainConfig, info: DatasetInfo) -> VisionLanguageMode
     return model.to(PRECISIONS[config.precision])
 
 
+def base_of(config: TrainConfig) -> str:
+    """Where the model lies that a new run's adapters are of, for good: `init` may get newer checkpoints; "" without."""
+    return str(newest_checkpoint(Path(config.init)).resolve()) if config.adapter.rank else ""
+
+
+def resumed_model(config: TrainConfig, info: DatasetInfo, checkpoint: Path) -> tuple[VisionLanguageModel, str]:
+    """The model of a run's checkpoint, on CPU, and as `base_of`; of a run with adapters, which come with the run's
+    state, that is their base.
+
+    Raises SluiceError when the base is gone.
+    """
+    if not config.adapter.rank:
+        return load_model(checkpoint, PRECISIONS[config.precision]), ""
+    base = read_settings(checkpoint).get("base_model_name_or_path")
+    if not isinstance(base, str) or not Path(base).is_dir():
+        raise SluiceError(
+            f"{checkpoint} holds adapters of the model {base!r}, which is not there; put it back, or say where it is "
+            f"in {ADAPTER}, base_model_name_or_path"
+        )
+    return starting_model(replace(config, init=base), info), base
+
+
 def prepare(model: VisionLanguageModel, config: TrainConfig) -> None:
-    """Freezes what is not trained, sets what is recomputed and compiled; weights stay as they are."""
-    freeze(model, config.train_parts)
+    """Adapts and freezes, sets what is recomputed and compiled; what the model computes stays as it is, QAT apart."""
+    adapt(model, config.adapter, config.qat, config.seed)
+    # adapters freeze all else by themselves
+    if not config.adapter.rank:
+        freeze(model, config.train_parts)
     if config.compile:
         compile_layers(model)
     # after compiling: what is recomputed is the compiled layer, the other way round nothing would be compiled

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import random
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tokenizers
 import torch
 from PIL import Image
 
 from model.config import ImageConfig, SpecialIds, YarnConfig, preset
+from model.data.collate import collate
+from model.data.dataset import special_ids
+from model.data.frames import Video
 from model.data.positions import VisionSpan, document_positions, image_tokens, woven
+from model.data.tokenizer import Prompts, TextCodec
 from model.data.video import VideoConfig, sample_frames, video_item
 from model.net.audio import AudioTower
 from model.net.rope import frequencies, mrope_table
 from model.net.vlm import VisionLanguageModel
+from schemas.control_tokens import QWEN
 from schemas.shard import audio_tokens
 from tests.model_data import tiny
+from transforms.tokens.tokenizer import Tokenizer
 
 transformers = pytest.importorskip("transformers", reason="transformers is not installed (a development extra)")
 
@@ -210,6 +219,47 @@ def test_times_of_temporal_patches_equal_the_processor(total, fps):
     theirs = Qwen3VLProcessor._calculate_timestamps(None, list(indices), fps)
     *_, times = video_item([Image.new("RGB", (32, 32))] * total, fps)
     assert list(times) == theirs
+
+
+@pytest.mark.parametrize("before", ["", "see:", "see: <"])
+def test_a_prompt_with_a_video_is_what_the_processors_make_of_it(before, vl, omni):
+    from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
+
+    plain = json.loads(Tokenizer.load("bytes").json)
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": False}
+    plain["added_tokens"] = [{"id": 256 + at, "content": name} | flags for at, name in enumerate(QWEN)]
+    codec = TextCodec(json.dumps(plain))
+    special = special_ids(codec.controls, "the tokenizer")
+    video = Video(tuple(Image.new("RGB", (64, 32), (40 * i, 0, 0)) for i in range(5)), 2.0)
+    parts = [{"type": "text", "text": before}, {"type": "video", "video": video}, {"type": "text", "text": "what?"}]
+    messages = [{"role": "user", "content": parts}]
+    spoken = f"<|im_start|>user\n{before}%swhat?<|im_end|>\n<|im_start|>assistant\n"
+    indices = sample_frames(5, 2.0, VideoConfig())
+    _, grid, _ = video_item(video.frames, video.fps)
+    names = SimpleNamespace(
+        video_processor=SimpleNamespace(merge_size=2, temporal_patch_size=2),
+        vision_start_token="<|vision_start|>",
+        vision_end_token="<|vision_end|>",
+        video_token="<|video_pad|>",
+        _calculate_timestamps=partial(Qwen3VLProcessor._calculate_timestamps, None),
+    )
+    metadata = SimpleNamespace(fps=2.0, frames_indices=list(indices))
+    inputs = {"video_grid_thw": np.array([grid]), "video_metadata": [metadata]}
+    marked = Qwen3VLProcessor.replace_video_token(names, inputs, 0)
+    alone = f"<|vision_start|>{'<|video_pad|>' * image_tokens(grid)}<|vision_end|>"
+    whole = tokenizers.Tokenizer.from_str(json.dumps(plain))
+    for per_second, text in ((None, marked), (PER_SECOND, alone)):
+        prompt = Prompts(codec, special, ImageConfig(), per_second).chat(messages)
+        assert prompt.input_ids.tolist() == whole.encode(spoken % text, add_special_tokens=False).ids
+        ids = torch.from_numpy(prompt.input_ids.astype(np.int64))[None]
+        is_video, mask, shape = ids == special.video_pad, torch.ones_like(ids), torch.tensor([grid])
+        if per_second is None:
+            theirs, _ = vl.get_rope_index(ids, 2 * is_video.int(), None, shape, mask)
+        else:
+            known = ids.masked_fill(is_video, VIDEO).masked_fill(ids == special.vision_start, VISION_START)
+            seconds = torch.tensor([1.0])
+            theirs, _ = omni.get_rope_index(known, None, shape, mask, False, None, seconds)
+        assert torch.equal(collate([prompt]).positions.float(), theirs[:, 0].float())
 
 
 YARN = [

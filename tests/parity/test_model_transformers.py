@@ -21,6 +21,7 @@ from model.data.tokenizer import Prompts, load_tokenizer
 from model.infer.generate import Sampling, generate
 from model.interop import Checkpoint, load_model, save_checkpoint_files
 from model.net.vlm import build
+from schemas.chat_template import TEMPLATE_NAME, chat_template
 from tests import model_reference as ours
 from tests.model_data import byte_tokenizer, square, tiny, tone
 
@@ -170,12 +171,17 @@ def test_a_checkpoint_of_ours_opens_and_writes_the_same(variant, tmp_path):
     (tmp_path / "tokenizer").mkdir()
     byte_tokenizer().save(str(tmp_path / "tokenizer" / "tokenizer.json"))
     (tmp_path / "tokenizer" / "tokenizer_config.json").write_text('{"tokenizer_class": "PreTrainedTokenizerFast"}')
+    (tmp_path / "tokenizer" / TEMPLATE_NAME).write_text(chat_template("instruct"))
     place = tmp_path / "checkpoint"
     place.mkdir()
     save_checkpoint_files(model, place, tmp_path / "tokenizer")
     assert load_model(place).config == config
     opened = theirs.open_with_transformers(place)
     tokenizer = transformers.AutoTokenizer.from_pretrained(place)
+    asked = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "Hi"}], tokenize=False, add_generation_prompt=True
+    )
+    assert asked == "<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
     builder = Prompts(load_tokenizer(place), config.special, config.image)
     cases = [("plain words", [], []), ("seen", [square("red"), square("blue", 96, 64)], [])]
     if variant == "omni":

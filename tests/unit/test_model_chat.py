@@ -17,6 +17,7 @@ from model.config import ImageConfig
 from model.data.answer import read_answer
 from model.data.collate import IGNORE, collate
 from model.data.dataset import special_ids
+from model.data.frames import read_video
 from model.data.preferences import PairReader, TaskReader
 from model.data.tokenizer import Prompts, TextCodec, load_tokenizer
 from model.infer.generate import Sampling, TextGenerator
@@ -98,7 +99,7 @@ def test_media_are_given_in_their_messages():
     ):
         with pytest.raises(SluiceError, match=says):
             prompts().chat([say("user", [{"type": "image", "image": value}])])
-    with pytest.raises(SluiceError, match="prompts take images and audio"):
+    with pytest.raises(SluiceError, match="the video cannot be decoded"):
         prompts().chat([say("user", [{"type": "video", "video": b"x"}])])
     with pytest.raises(SluiceError, match="the last message is the assistant's own"):
         prompts().chat([*HI, say("assistant", "Ho")])
@@ -187,6 +188,19 @@ def test_generate_answers_in_a_conversation(checkpoint):
     expected = writer.chat(messages, None, False, Sampling(max_new_tokens=5))
     assert json.loads(read)["message"] == expected
     assert command(checkpoint, "--messages", checkpoint / "m.json", "--tools", checkpoint / "t.json")
+
+
+def test_generate_looks_at_videos(checkpoint, tmp_path):
+    for i, color in enumerate(("red", "green", "blue", "yellow")):
+        (tmp_path / f"{i}.png").write_bytes(square(color))
+    asked = json.loads(command(checkpoint, "--chat", "What?", "--video", tmp_path, "--fps", 2, "--json"))
+    parts = [{"type": "video", "video": read_video(tmp_path, 2.0)}, {"type": "text", "text": "What?"}]
+    writer = TextGenerator.load(checkpoint)
+    assert asked["message"] == writer.chat([say("user", parts)], sampling=Sampling(max_new_tokens=5))
+    continued = json.loads(command(checkpoint, "--prompt", "a", "--video", tmp_path, "--fps", 2, "--json"))
+    assert continued["text"] == writer("a", sampling=Sampling(max_new_tokens=5), videos=[read_video(tmp_path, 2.0)])
+    with pytest.raises(SluiceError, match="--fps is the frame rate of a --video"):
+        command(checkpoint, "--prompt", "a", "--fps", 2)
 
 
 def test_generate_says_what_is_wrong(checkpoint, tmp_path):

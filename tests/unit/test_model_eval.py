@@ -69,7 +69,8 @@ def place(tmp_path_factory, model):
     save_checkpoint_files(model, checkpoint)
     byte_tokenizer().save(str(checkpoint / "tokenizer.json"))
     run = {"configuration": {"holdout_ratio": 0.25}, "data": "f1"}
-    (checkpoint / "training.json").write_text(json.dumps({"run": run}))
+    (checkpoint / "training").mkdir()
+    (checkpoint / "training" / "training.json").write_text(json.dumps({"run": run}))
     return folder
 
 

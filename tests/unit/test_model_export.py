@@ -31,7 +31,8 @@ def place(tmp_path_factory):
         for buffer in model.buffers():
             buffer.add_(1)
         save_checkpoint_files(model, folder, place / "tokenizer")
-        (folder / "training.json").write_text("{}")
+        (folder / "training").mkdir()
+        (folder / "training" / "training.json").write_text("{}")
     return place
 
 
@@ -53,7 +54,7 @@ def test_a_run_is_exported_in_another_layout_and_generates_from_there(place, tmp
     state = load_model(place / "vl" / "checkpoints" / "step-000003").state_dict()
     assert all(torch.equal(tensor, state[name]) for name, tensor in load_model(out).state_dict().items())
     assert (out / "chat_template.jinja").read_text() == "{{ messages }}"
-    assert {p.name for p in out.iterdir()}.isdisjoint({"training.json", "sluice.safetensors"})
+    assert {p.name for p in out.iterdir()}.isdisjoint({"training", "sluice.safetensors"})
     assert [p.name for p in out.parent.iterdir()] == ["out"]
     asked = ("--prompt", "ab", "--max-new-tokens", 4, "--threads", 1, "--json")
     texts = [json.loads(call(generate, folder, *asked))["text"] for folder in (place / "vl", out)]

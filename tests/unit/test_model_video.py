@@ -1,5 +1,6 @@
 """Videos: which frames are looked at, how large, what becomes of them, and where they stand in a document."""
 
+import io
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ from PIL import Image
 
 from model.data.collate import collate, video_rows
 from model.data.dataset import AudioPart, ImagePart, Sequence, VideoPart
+from model.data.frames import animation, read_video
 from model.data.images import patchify
 from model.data.positions import VisionSpan, document_positions, woven
 from model.data.video import VideoConfig, sample_frames, smart_resize, video_item
@@ -188,3 +190,40 @@ def test_placeholders_past_the_end_are_an_error():
         document_positions(5, [VisionSpan(2, (1, 4, 4))])
     with pytest.raises(SchemaError, match="do not fit"):
         document_positions(50, [VisionSpan(2, (1, 4, 4)), VisionSpan(5, (1, 4, 4))])
+
+
+def animated(count: int, kind: str, **options) -> bytes:
+    stream = io.BytesIO()
+    first, *rest = frames(count)
+    first.save(stream, kind, save_all=True, append_images=rest, **options)
+    return stream.getvalue()
+
+
+def test_videos_are_read_from_folders_and_animations(tmp_path):
+    shots = frames(3)
+    for i in (2, 0, 1):
+        shots[i].save(tmp_path / f"{i:03}.png")
+    (tmp_path / "notes.txt").write_text("not a frame")
+    video = read_video(tmp_path)
+    assert video.frames == tuple(shots) and video.fps == 24.0 and read_video(tmp_path, 5.0).fps == 5.0
+    webp = animation(animated(4, "WEBP", duration=250, lossless=True))
+    assert [frame.tobytes() for frame in webp.frames] == [frame.tobytes() for frame in frames(4)] and webp.fps == 4.0
+    (tmp_path / "a.gif").write_bytes(animated(4, "GIF", duration=[100, 100, 100, 500]))
+    assert len(read_video(tmp_path / "a.gif").frames) == 4 and read_video(tmp_path / "a.gif").fps == 5.0
+    assert read_video(tmp_path / "a.gif", 2.0).fps == 2.0
+
+
+def test_videos_that_cannot_be_read_say_why(tmp_path, monkeypatch):
+    with pytest.raises(SluiceError, match="holds no frames"):
+        read_video(tmp_path)
+    with pytest.raises(SluiceError, match="cannot be read: No such file"):
+        read_video(tmp_path / "gone")
+    with pytest.raises(SluiceError, match="cannot be decoded"):
+        animation(b"x")
+    with pytest.raises(SluiceError, match="cannot be decoded"):
+        animation(animated(4, "GIF", duration=100)[:3000])
+    with pytest.raises(SluiceError, match="does not say how long"):
+        animation(square("red"))
+    monkeypatch.setattr("model.data.frames.MAX_PIXELS", 3 * 64 * 96)
+    with pytest.raises(SluiceError, match="more than 18,432 pixels"):
+        animation(animated(4, "GIF", duration=100))
