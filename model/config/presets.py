@@ -21,7 +21,7 @@ def nano(vocab_size: int, special: SpecialIds, image: ImageConfig) -> ModelConfi
         text=TextConfig(
             vocab_size=vocab_size,
             hidden_size=128,
-            num_hidden_layers=4,
+            num_hidden_layers=3,
             num_attention_heads=4,
             num_key_value_heads=2,
             head_dim=32,
@@ -35,9 +35,9 @@ def nano(vocab_size: int, special: SpecialIds, image: ImageConfig) -> ModelConfi
         ),
         vision=VisionConfig(
             depth=3,
-            hidden_size=128,
+            hidden_size=64,
             num_heads=4,
-            intermediate_size=384,
+            intermediate_size=192,
             out_hidden_size=128,
             num_position_embeddings=64,
             deepstack_visual_indexes=(0,),
