@@ -8,17 +8,20 @@ from typing import Annotated
 
 import typer
 
-from jobs.sample.write import write_sample
+from jobs.sample.write import MODALITIES, write_sample
 
 
 def sample(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to write; it must not hold a sample yet.")],
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 17,
     scale: Annotated[float, typer.Option(help="How many records, as a multiple of the usual number.")] = 1.0,
+    only: Annotated[
+        list[str] | None, typer.Option(help="text, image or audio; may be repeated. [default: all three]")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Write a demo corpus: text in 20 languages, captioned pictures, described sounds, with labelled faults."""
-    made = write_sample(folder, seed, scale)
+    made = write_sample(folder, seed, scale, only or MODALITIES)
     if as_json:
         print(json.dumps(made))
         return

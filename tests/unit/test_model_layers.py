@@ -206,7 +206,7 @@ def expected_parameters(config: ModelConfig) -> int:
 
 #: vocabulary, end of text, all parameters, active ones
 PUBLISHED = {
-    "nano": (8192, 0, 4_426_240, 1_643_904),
+    "nano": (8192, 0, 3_049_216, 1_495_104),
     "small": (32_768, 0, 145_753_152, 34_743_808),
     "qwen3_vl_30b_a3b": (151_669, 151_643, 31_070_754_032, 3_353_032_704),
     "qwen3_omni_30b_a3b_thinker": (151_676, 151_643, 31_719_205_488, 3_353_556_992),

@@ -266,3 +266,14 @@ def test_the_command_prints_what_it_made(tmp_path):
     as_json = CliRunner().invoke(app, [str(tmp_path / "b"), "--scale", "0.01", "--json"])
     assert json.loads(as_json.output)["counts"]["text/broken:bad_json"] == 1
     assert _digests(tmp_path / "a") == _digests(tmp_path / "b")
+
+
+def test_a_modality_alone_is_what_it_is_in_company(corpus, tmp_path):
+    made = write_sample(tmp_path / "alone", seed=17, scale=SCALE, modalities=("audio",))
+    alone, whole = _digests(tmp_path / "alone"), _digests(corpus[0])
+    media = [name for name in alone if name.endswith(".tar")]
+    assert media and all(alone[name] == whole[name] for name in media)
+    assert not any(name.startswith(("text", "images", "labelled")) for name in alone)
+    assert {name.partition("/")[0] for name in made["counts"]} == {"audio"}
+    with pytest.raises(SluiceError, match="a sample has no 'video'"):
+        write_sample(tmp_path / "video", modalities=("video",))
