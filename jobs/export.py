@@ -29,7 +29,7 @@ def export(
         bool, typer.Option("--drop-router-bias", help="Export a model without the bias it balances its experts with.")
     ] = False,
 ) -> None:
-    """Write CHECKPOINT to OUT as transformers, vLLM and others read it: weights, configuration, tokenizer.
+    """Write CHECKPOINT to OUT as transformers reads it: weights, configuration, tokenizer.
 
     Adapters are merged into the model that they are of.
     """
