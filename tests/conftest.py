@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
@@ -35,3 +35,18 @@ def sluice(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) 
         return int(left.value.code or 0), said.out, said.err
 
     return run
+
+
+@pytest.fixture
+def tiny_preset(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Training runs may name the model "tiny", and compute with one thread."""
+    import torch
+
+    from model.config import PRESETS
+    from tests.model_data import tiny
+
+    monkeypatch.setitem(PRESETS, "tiny", lambda vocab_size, special, image: tiny())
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

@@ -7,30 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from model.batch import Batch
 from model.data.collate import IGNORE, collate
 from model.data.dataset import Sequence as PackedSequence
-from model.net.loss import chunk_rows
+from model.net.log_probs import token_log_probs
 from model.net.vlm import VisionLanguageModel
 from schemas.errors import SluiceError
 
 #: tokens of a forward pass, about; documents are scored together up to it
 BATCH_TOKENS = 8192
-
-
-def token_losses(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
-    """-log softmax(hidden @ weight^T)[target] of each position, 0 where the target is -100.
-
-    hidden [T, d], weight [vocab, d], targets [T] -> [T] float32. Logits are made some rows at a time.
-    """
-    losses = torch.zeros(len(targets), dtype=torch.float32, device=hidden.device)
-    for rows in (targets != IGNORE).nonzero().flatten().split(chunk_rows(weight)):
-        logits = F.linear(hidden.index_select(0, rows), weight).float()
-        losses[rows] = F.cross_entropy(logits, targets.index_select(0, rows), reduction="none")
-    return losses
 
 
 @torch.inference_mode()
@@ -40,11 +26,13 @@ def document_losses(model: VisionLanguageModel, batch: Batch) -> tuple[np.ndarra
     Attention and positions never cross a document's border, so a document's loss is what it would be alone.
     """
     assert batch.targets is not None
-    losses = token_losses(model.hidden(batch)[0], model.lm_head.weight, batch.targets).double()
+    rows = (batch.targets != IGNORE).nonzero().flatten()
+    hidden = model.hidden(batch)[0].index_select(0, rows)
+    losses = -token_log_probs(hidden, model.lm_head.weight, batch.targets.index_select(0, rows)).double()
     lengths = torch.tensor(batch.lengths, device=losses.device)
-    owners = torch.repeat_interleave(torch.arange(len(batch.lengths), device=losses.device), lengths)
+    owners = torch.repeat_interleave(torch.arange(len(batch.lengths), device=losses.device), lengths)[rows]
     nats = losses.new_zeros(len(batch.lengths)).index_add_(0, owners, losses)
-    tokens = owners[batch.targets != IGNORE].bincount(minlength=len(batch.lengths))
+    tokens = owners.bincount(minlength=len(batch.lengths))
     return nats.cpu().numpy(), tokens.cpu().numpy()
 
 

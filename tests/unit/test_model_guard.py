@@ -7,14 +7,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from model import config as model_config
 from model.config import GuardConfig, OptimizerConfig, TrainConfig
 from model.interop import checkpoints
 from model.train.guard import Guard, RunStopped
 from model.train.loop import Run
 from model.train.metrics import EventFile, MetricsFile, held_out_line, training_line
 from model.train.schedule import rate_factor
-from tests.model_data import mixed_rows, tiny, write_dataset
+from tests.model_data import mixed_rows, write_dataset
+
+pytestmark = pytest.mark.usefixtures("tiny_preset")
 
 RUN = TrainConfig(
     name="test",
@@ -26,15 +27,6 @@ RUN = TrainConfig(
     evaluate_every_steps=3,
     checkpoint_every_steps=2,
 )
-
-
-@pytest.fixture(autouse=True)
-def tiny_preset(monkeypatch):
-    monkeypatch.setitem(model_config.PRESETS, "tiny", lambda vocab_size, special, image: tiny())
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

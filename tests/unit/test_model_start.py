@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from model import config as model_config
 from model.batch import Batch
 from model.config import LoaderConfig, TrainConfig
 from model.data.dataset import dataset_info
@@ -21,6 +20,8 @@ from model.train.start import starting_model
 from schemas.errors import SluiceError
 from tests.model_data import VOCAB, byte_tokenizer, mixed_rows, special, tiny, write_dataset
 
+pytestmark = pytest.mark.usefixtures("tiny_preset")
+
 STAGE = TrainConfig(
     name="stage",
     model="tiny",
@@ -32,15 +33,6 @@ STAGE = TrainConfig(
     train_parts=("projectors",),
     loader=LoaderConfig(threads=0),
 )
-
-
-@pytest.fixture(autouse=True)
-def tiny_preset(monkeypatch):
-    monkeypatch.setitem(model_config.PRESETS, "tiny", lambda vocab_size, special, image: tiny())
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 import torch
 
-from model import config as model_config
 from model.config import LoaderConfig, OptimizerConfig, TrainConfig
 from model.data.dataset import dataset_info
 from model.net.rope import mrope_table
@@ -23,18 +22,11 @@ from model.train.step import forward_backward
 from schemas.errors import SluiceError
 from tests.model_data import mixed_rows, sequence_row, text_document, tiny, write_dataset
 
+pytestmark = pytest.mark.usefixtures("tiny_preset")
+
 RUN = TrainConfig(
     name="test", model="tiny", steps=6, batch_sequences=4, holdout_ratio=0.0, loader=LoaderConfig(threads=0)
 )
-
-
-@pytest.fixture(autouse=True)
-def tiny_preset(monkeypatch):
-    monkeypatch.setitem(model_config.PRESETS, "tiny", lambda vocab_size, special, image: tiny())
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")

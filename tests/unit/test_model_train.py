@@ -11,7 +11,6 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model import config as model_config
 from model.config import OptimizerConfig, TrainConfig
 from model.data.collate import collate
 from model.data.dataset import TokenShards, dataset_info
@@ -42,6 +41,8 @@ from tests.model_data import (
     write_dataset,
 )
 
+pytestmark = pytest.mark.usefixtures("tiny_preset")
+
 RUN = TrainConfig(
     name="test",
     model="tiny",
@@ -52,15 +53,6 @@ RUN = TrainConfig(
     evaluate_every_steps=3,
     checkpoint_every_steps=2,
 )
-
-
-@pytest.fixture(autouse=True)
-def tiny_preset(monkeypatch):
-    monkeypatch.setitem(model_config.PRESETS, "tiny", lambda vocab_size, special, image: tiny())
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
