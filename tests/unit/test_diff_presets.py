@@ -189,7 +189,7 @@ def test_the_command_prints_a_table_or_json(recipe: Path, corpus: Path) -> None:
         (("text.gopher_quality",), "name the files to read"),
         (("text.gopher_quality", "a.csv"), "'a.csv' does not tell its format; say which with --source"),
         (("text.gopher_quality", "schemas"), "'schemas' does not tell its format; say which with --source"),
-        (("text.gopher_quality", "tests/cases/files"), "several formats (arrow, jsonl, text)"),
+        (("text.gopher_quality", "tests/cases/files"), "several formats (arrow, jsonl, parquet, text)"),
         (("text.gopher_quality", "a.jsonl", "b.parquet"), "several formats (jsonl, parquet)"),
         (("text.gopher_quality", "a.jsonl", "--presets", "paper"), "name at least two"),
         (("text.gopher_quality", "a.jsonl", "--presets", "paper,paper"), "'paper' is named twice"),
