@@ -28,14 +28,8 @@ def render(found: dict[str, Any]) -> str:
 
 @cache
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_ASSETS),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"shown": display.markup, "number": display.number, "signed": _signed, "range": _range}
+    environment = display.environment(_ASSETS)
+    environment.filters |= {"signed": _signed, "range": _range}
     return environment.get_template("ablate.html")
 
 

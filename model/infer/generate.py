@@ -24,7 +24,8 @@ BATCH = 32
 def generate(model: VisionLanguageModel, prompts: Items[Sequence], sampling: Sampling = GREEDY) -> Iterator[list[int]]:
     """Yields the new tokens of each prompt, in order, without the token that ended them (`SpecialIds.stops`).
 
-    What a prompt is continued with depends on it, the sampling and its place among the prompts alone.
+    What a prompt is continued with depends on it, the sampling and its place among the prompts, not on what the others
+    say. How many there are chooses the arithmetic (model.net.layer_step), so a near tie may fall otherwise in company.
     """
     device = model.lm_head.weight.device
     generators = streams(sampling, len(prompts))

@@ -58,12 +58,12 @@ def _as_bits(typing, value):
 
 
 def load(row, j):
-    """row[j] as float32."""
+    """row[j] as float32. Only compiled code can call it: `load_of` says what it is there."""
     raise NotImplementedError
 
 
 def store(row, j, value):
-    """row[j] = value, a float32."""
+    """row[j] = value, a float32; compiled alone, as `load`."""
     raise NotImplementedError
 
 

@@ -17,7 +17,10 @@ class Layout:
         return 0
 
     def polar(self, stack: Tensor, height: int) -> Tensor:
-        """Rows [k, m, n] of k matrices of `height` rows -> the same rows of their polar factors."""
+        """Rows [k, m, n] of k matrices of `height` rows -> the same rows of their polar factors.
+
+        Asked for where `height` is not 0: never of a model on one rank.
+        """
         raise NotImplementedError
 
     def whole(self, name: str, part: Tensor) -> Tensor:

@@ -10,8 +10,10 @@ import json
 import math
 import re
 import unicodedata
+from pathlib import Path
 from typing import Any
 
+import jinja2
 from markupsafe import Markup, escape
 
 from schemas.sample import SENTINEL
@@ -135,3 +137,16 @@ def duration(seconds: float | None) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def environment(assets: Path) -> jinja2.Environment:
+    """Templates of a page, from a folder: everything is escaped, a name that is missing is an error."""
+    made = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(assets),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"shown": markup, "number": number}
+    return made

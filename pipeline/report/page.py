@@ -39,18 +39,10 @@ def render(report: dict[str, Any]) -> str:
 
 @cache
 def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_ASSETS),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = display.environment(_ASSETS)
     environment.filters |= {
-        "shown": display.markup,
         "block": display.markup_block,
         "breakable": _breakable,
-        "number": display.number,
         "compact": display.compact,
         "percent": display.percent,
         "size": display.size,
